@@ -1,0 +1,33 @@
+# Everything from outside. Debian packages, except libtorch, which comes from the Python wheel in .venv:
+# Debian's own libtorch is an order of magnitude slower.
+
+find_package(Threads REQUIRED)
+find_package(absl REQUIRED)
+find_package(RocksDB REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(GTest REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
+pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
+pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
+
+if(ILRE_WITH_TORCH)
+  if(NOT ILRE_TORCH_ROOT)
+    file(GLOB ILRE_TORCH_CANDIDATES "${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch")
+    list(GET ILRE_TORCH_CANDIDATES 0 ILRE_TORCH_ROOT)
+  endif()
+  if(NOT EXISTS "${ILRE_TORCH_ROOT}/lib/libtorch_cpu.so")
+    message(FATAL_ERROR "No libtorch in '${ILRE_TORCH_ROOT}': run scripts/setup, or set ILRE_TORCH_ROOT")
+  endif()
+  # The wheel carries headers of protobuf and others that would shadow Debian's: expose only these four folders.
+  set(ILRE_TORCH_INCLUDE "${CMAKE_BINARY_DIR}/torch-include")
+  file(MAKE_DIRECTORY "${ILRE_TORCH_INCLUDE}")
+  foreach(folder ATen c10 torch caffe2)
+    file(CREATE_LINK "${ILRE_TORCH_ROOT}/include/${folder}" "${ILRE_TORCH_INCLUDE}/${folder}" SYMBOLIC)
+  endforeach()
+  add_library(ilre_torch INTERFACE)
+  target_include_directories(ilre_torch SYSTEM INTERFACE "${ILRE_TORCH_INCLUDE}")
+  target_link_libraries(ilre_torch INTERFACE "${ILRE_TORCH_ROOT}/lib/libtorch_cpu.so" "${ILRE_TORCH_ROOT}/lib/libc10.so")
+  target_link_options(ilre_torch INTERFACE "-Wl,-rpath,${ILRE_TORCH_ROOT}/lib")
+endif()

@@ -1,0 +1,112 @@
+// Where documents are kept: rows, blocks of vectors, text, postings and the state to resume from.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/store/records.h"
+
+namespace ilre {
+
+// Reading. Thread-safe. Errors of any call: DATA_LOSS naming document and block where stored bytes are damaged;
+// UNAVAILABLE or INTERNAL where the disk fails.
+class KeyStoreReader {
+ public:
+  virtual ~KeyStoreReader() = default;
+
+  // NOT_FOUND with reason DOCUMENT_NOT_FOUND if there is none (or it is being deleted).
+  virtual absl::StatusOr<DocumentRow> GetDocument(absl::string_view collection, absl::string_view document) const = 0;
+
+  struct Page {
+    std::vector<DocumentRow> rows;  // by collection, then document
+    std::string next;               // give it as `after` for the next page; empty at the end
+  };
+  // Documents of `collection`, or of all collections if it is empty. page_size >= 1.
+  virtual absl::StatusOr<Page> ListDocuments(absl::string_view collection, int page_size,
+                                             absl::string_view after) const = 0;
+
+  // Calls visit for each block in [begin, end) of a document, in order, until it returns an error, which is then
+  // returned. The view is valid only during the call. A block that should be there and is not is DATA_LOSS. Blocks
+  // beyond row.num_blocks are not visited.
+  virtual absl::Status VisitBlocks(const DocumentRow& row, uint32_t begin, uint32_t end,
+                                   const std::function<absl::Status(const BlockView&)>& visit) const = 0;
+  // The same over postings; only present where the profile stores them, else FAILED_PRECONDITION.
+  virtual absl::Status VisitLexical(const DocumentRow& row, uint32_t begin, uint32_t end,
+                                    const std::function<absl::Status(uint32_t, const LexicalData&)>& visit) const = 0;
+  // The text of blocks [begin, end).
+  virtual absl::StatusOr<std::string> ReadText(const DocumentRow& row, uint32_t begin, uint32_t end) const = 0;
+
+  // What an ingest needs to go on; opaque to the store (encoder_service owns its format), checked for damage.
+  virtual absl::StatusOr<std::string> ReadState(const DocumentRow& row) const = 0;
+
+  struct Stats {
+    uint64_t num_documents, disk_bytes;
+  };
+  virtual absl::StatusOr<Stats> GetStats() const = 0;
+
+  // Catches up with the writer, where this store follows one in another process; nothing to do elsewhere.
+  virtual absl::Status Refresh() = 0;
+};
+
+// One step of an ingest, applied whole or not at all. Spans are borrowed for the call.
+struct Commit {
+  DocumentRow row;  // as it shall be; row.uid names the document
+  struct Block {
+    BlockData data;
+    absl::string_view text;                // data.ends.back() bytes
+    const LexicalData* lexical = nullptr;  // optional
+  };
+  // Blocks from row's former num_blocks on; or, when a finished document is appended to, from its partial last block
+  // on, which is then replaced.
+  std::vector<Block> blocks;
+  absl::string_view state;  // replaces the stored state
+};
+
+// Reading and writing; one per data directory on this machine. Thread-safe; commits to one document must not overlap.
+class KeyStore : public KeyStoreReader {
+ public:
+  // Creates a row with a new uid, state INGESTING. ALREADY_EXISTS if the name is taken.
+  virtual absl::StatusOr<DocumentRow> CreateDocument(const DocumentRow& row) = 0;
+
+  // Durable when it returns OK: the log is synced. The returned row has its new revision and update time. Errors:
+  // RESOURCE_EXHAUSTED (DISK_FULL), ABORTED where the row was deleted or changed meanwhile (its revision is not row's).
+  // After an error nothing of the commit is visible, and the store goes on working once the cause is gone.
+  virtual absl::StatusOr<DocumentRow> Apply(const Commit& commit) = 0;
+
+  // Changes only the row (expiry, failure). As Apply.
+  virtual absl::StatusOr<DocumentRow> UpdateRow(const DocumentRow& row) = 0;
+
+  // Removes the document and everything of it; the name is free at once. NOT_FOUND if there is none.
+  virtual absl::Status DeleteDocument(absl::string_view collection, absl::string_view document) = 0;
+
+  // Gives the disk space of deleted documents back. May take long.
+  virtual absl::Status CompactDeleted() = 0;
+};
+
+struct KeyStoreOptions {
+  uint64_t write_buffer_bytes = 4 << 20;  // memory held before blocks go to a file, per column family
+  uint64_t block_cache_bytes = 64 << 20;  // for text, rows, indexes; vectors are read from the mapping
+  bool verify_on_open = false;            // reads every record at Open
+  // Where a follower keeps its own small files; empty: a folder in the system's temporary folder.
+  std::string follower_scratch_path;
+  absl::Status Validate() const;
+};
+
+// Opens the store in folder `path`, creating it if need be. Errors: FAILED_PRECONDITION with reason
+// DATA_DIRECTORY_IN_USE, naming the folder; FORMAT_UNKNOWN naming both versions; DATA_LOSS with reason STORE_DAMAGED
+// for what RocksDB refuses.
+absl::StatusOr<std::unique_ptr<KeyStore>> OpenKeyStore(const std::string& path, const KeyStoreOptions& options);
+
+// Opens it for reading while another process may write: what it sees is as of now or the last Refresh. NOT_FOUND with
+// reason NO_STORE if there is no store in that folder.
+absl::StatusOr<std::unique_ptr<KeyStoreReader>> OpenKeyStoreFollower(const std::string& path,
+                                                                     const KeyStoreOptions& options);
+
+}  // namespace ilre

@@ -1,0 +1,132 @@
+// The bytes of stored records. These formats are frozen: tests/format/golden holds records of every version.
+//
+// All integers are little-endian in values and big-endian in keys. Every value begins with its format version and ends
+// with a checksum over its key and everything before, so that damage and records in another's place are both found.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace ilre {
+
+inline constexpr int kBlockTokens = 256;  // tokens in every block of a document but the last
+inline constexpr int kMaxHeads = 64;      // retrieval heads of one profile
+inline constexpr int kMaxHeadDim = 1024;
+inline constexpr int kMaxTextPerBlock = 1 << 24;  // bytes
+
+// Element type of stored vectors. Values are frozen.
+enum class VectorType : uint8_t {
+  kBf16 = 1,
+  kInt8 = 2,  // with one float scale a vector: value = int8 * scale
+};
+
+struct HeadFormat {
+  uint16_t dim = 0;
+  VectorType type = VectorType::kBf16;
+  friend bool operator==(const HeadFormat&, const HeadFormat&) = default;
+};
+
+// One block to be written. Spans are borrowed for the duration of the call.
+struct BlockData {
+  uint64_t document_uid = 0;
+  uint32_t block = 0;               // number of this block in its document, from 0
+  uint64_t fingerprint = 0;         // of model, tokenizer and profile together: vectors of another are not comparable
+  uint64_t text_begin = 0;          // byte offset in the document of the first token's first byte
+  absl::Span<const int32_t> ids;    // [n], 1 <= n <= kBlockTokens
+  absl::Span<const uint32_t> ends;  // [n] byte offset after each token, from text_begin; ascending
+  // [n] whether a segment (a sentence, a line) starts with this token. A segment runs to the next start, across blocks.
+  const bool* segment_starts = nullptr;
+  std::vector<HeadFormat> heads;
+  // [heads]: the vectors of all n tokens of one head, row-major [n, dim], bf16 bits or int8.
+  std::vector<absl::string_view> vectors;
+  std::vector<absl::Span<const float>> scales;  // [heads]: [n] for kInt8, else empty
+};
+
+// A stored block, checked, as views into the value's bytes: valid as long as those are. Vectors are not aligned.
+class BlockView {
+ public:
+  // Everything is checked before use: version, sizes, checksum, order of offsets. Errors: DATA_LOSS with reason
+  // BLOCK_DAMAGED or FORMAT_UNKNOWN; the caller adds the document's name and the block's number.
+  static absl::StatusOr<BlockView> Parse(absl::string_view key, absl::string_view value);
+
+  uint64_t document_uid() const { return document_uid_; }
+  uint32_t block() const { return block_; }
+  uint64_t fingerprint() const { return fingerprint_; }
+  uint64_t text_begin() const { return text_begin_; }
+  int num_tokens() const { return num_tokens_; }
+  int32_t id(int token) const;          // 0 <= token < num_tokens()
+  uint32_t token_end(int token) const;  // byte offset after the token, from text_begin()
+  uint32_t text_bytes() const { return token_end(num_tokens_ - 1); }
+  bool starts_segment(int token) const;
+  // [ceil(n / 8)], bit t % 8 of byte t / 8 is starts_segment(t).
+  absl::string_view segment_bitmap() const { return segment_bitmap_; }
+  const std::vector<HeadFormat>& heads() const { return heads_; }
+  absl::string_view vectors(int head) const { return vectors_[head]; }  // [n, dim] bf16 bits or int8
+  float scale(int head, int token) const;                               // kInt8 only
+
+ private:
+  uint64_t document_uid_ = 0, fingerprint_ = 0, text_begin_ = 0;
+  uint32_t block_ = 0;
+  int num_tokens_ = 0, id_bytes_ = 0;
+  absl::string_view ids_, ends_, segment_bitmap_;
+  std::vector<HeadFormat> heads_;
+  std::vector<absl::string_view> vectors_, scales_;
+};
+
+// The value to store under BlockKey(block.document_uid, block.block). The same block always gives the same bytes.
+absl::StatusOr<std::string> EncodeBlock(const BlockData& block);
+
+// Words of one block for lexical scoring: which word (by hash), in which segment, how often.
+struct LexicalPosting {
+  uint32_t word_hash;
+  uint8_t segment;  // index within the block: 0 is what runs on from the block before (or starts it), +1 at each start
+  uint8_t count;    // saturates at 255
+};
+struct LexicalData {
+  std::vector<LexicalPosting> postings;  // sorted by (word_hash, segment)
+  std::vector<uint16_t> segment_words;   // words in each segment's part within this block
+};
+std::string EncodeLexical(absl::string_view key, const LexicalData& data);
+absl::StatusOr<LexicalData> ParseLexical(absl::string_view key, absl::string_view value);
+
+enum class DocumentState : uint8_t {  // values are frozen
+  kIngesting = 1,
+  kReady = 2,
+  kFailed = 3,
+  kDeleting = 4,
+};
+absl::string_view DocumentStateName(DocumentState state);  // "INGESTING", ...
+
+// What is known of a document without its content.
+struct DocumentRow {
+  std::string collection, document;  // names: [a-z]([a-z0-9-]{0,61}[a-z0-9])?
+  uint64_t uid = 0;                  // never given twice in a store
+  DocumentState state = DocumentState::kIngesting;
+  uint64_t committed_bytes = 0;  // acknowledged: an ingest resumes here; of a READY document its size
+  uint64_t num_tokens = 0;       // in stored blocks
+  uint32_t num_blocks = 0;
+  uint64_t text_checksum = 0;  // chained XXH3 over the texts of whole blocks and the rest; see docs/formats.md
+  std::string model, tokenizer, profile;           // fingerprints, 16 hexadecimal digits each
+  int64_t create_time_ms = 0, update_time_ms = 0;  // since the Unix epoch
+  int64_t expire_time_ms = 0;                      // 0: never
+  uint64_t revision = 0;                           // grows with every change of this row (the etag)
+  std::string failure;                             // of FAILED: why, one line
+};
+std::string EncodeDocumentRow(absl::string_view key, const DocumentRow& row);
+absl::StatusOr<DocumentRow> ParseDocumentRow(absl::string_view key, absl::string_view value);
+
+// The fingerprint stored in blocks, from the three of a document's row.
+uint64_t CombinedFingerprint(absl::string_view model, absl::string_view tokenizer, absl::string_view profile);
+
+// True for a valid collection or document name: lower-case letters, digits and hyphens, 1 to 63, starting with a letter
+// or digit, not ending with a hyphen.
+bool IsValidName(absl::string_view name);
+
+}  // namespace ilre
