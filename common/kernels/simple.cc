@@ -1,0 +1,154 @@
+// Plain first versions, to be replaced one by one.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "common/kernels/banded_attention.h"
+#include "common/kernels/bf16.h"
+#include "common/kernels/cpu_info.h"
+#include "common/kernels/elementwise.h"
+#include "common/kernels/linear.h"
+#include "common/kernels/max_sim.h"
+#include "common/kernels/reference.h"
+
+namespace ilre::kernels {
+
+PackedLinear PackedLinear::FromBf16(const uint16_t* weight, int64_t out, int64_t in, const float* bias) {
+  PackedLinear linear;
+  linear.out_ = out;
+  linear.in_ = in;
+  linear.weights_.assign(weight, weight + out * in);
+  linear.bias_.assign(out, 0.0f);
+  if (bias != nullptr) std::copy(bias, bias + out, linear.bias_.begin());
+  return linear;
+}
+
+int64_t PackedLinear::weight_bytes() const { return static_cast<int64_t>(weights_.size()) * 2; }
+
+void PackedLinear::Apply(const float* x, int64_t rows, float* y, ThreadPool& pool, Accumulate accumulate,
+                         int64_t x_stride, int64_t y_stride) const {
+  if (x_stride == 0) x_stride = in_;
+  if (y_stride == 0) y_stride = out_;
+  pool.ParallelFor(out_, [&](int64_t o) {
+    std::vector<float> w(in_);
+    CopyRow(o, w.data());
+    for (int64_t r = 0; r < rows; ++r) {
+      float sum = 0;
+      for (int64_t i = 0; i < in_; ++i) sum += x[r * x_stride + i] * w[i];
+      sum += bias_[o];
+      float& target = y[r * y_stride + o];
+      target = accumulate == Accumulate::kAddTo ? target + sum : sum;
+    }
+  });
+}
+
+void PackedLinear::CopyRow(int64_t output, float* weights) const {
+  for (int64_t i = 0; i < in_; ++i) weights[i] = FloatFromBf16(weights_[output * in_ + i]);
+}
+
+void BandedAttention(const BandedAttentionArgs& args, ThreadPool&) { reference::BandedAttention(args); }
+
+void RmsNorm(const float* x, int64_t rows, int64_t dim, const float* weight, float eps, float* out, ThreadPool&,
+             int64_t x_stride, int64_t out_stride) {
+  for (int64_t r = 0; r < rows; ++r) {
+    reference::RmsNorm(x + r * (x_stride ? x_stride : dim), 1, dim, weight, eps,
+                       out + r * (out_stride ? out_stride : dim));
+  }
+}
+
+void RmsNormHeads(float* x, int64_t rows, int64_t heads, int64_t dim, const float* weight, float eps, ThreadPool&,
+                  int64_t stride) {
+  for (int64_t r = 0; r < rows; ++r) {
+    float* row = x + r * (stride ? stride : heads * dim);
+    reference::RmsNorm(row, heads, dim, weight, eps, row);
+  }
+}
+
+void Rope(float* x, int64_t rows, int64_t heads, int64_t dim, const float* cosines, const float* sines, ThreadPool&,
+          int64_t stride) {
+  for (int64_t r = 0; r < rows; ++r) {
+    reference::Rope(x + r * (stride ? stride : heads * dim), 1, heads, dim, cosines + r * dim / 2, sines + r * dim / 2);
+  }
+}
+
+void SiluMul(const float* gate_up, int64_t rows, int64_t size, float* out, ThreadPool&, int64_t in_stride,
+             int64_t out_stride) {
+  for (int64_t r = 0; r < rows; ++r) {
+    reference::SiluMul(gate_up + r * (in_stride ? in_stride : 2 * size), 1, size,
+                       out + r * (out_stride ? out_stride : size));
+  }
+}
+
+void AddInPlace(float* y, const float* x, int64_t count, ThreadPool&) {
+  for (int64_t i = 0; i < count; ++i) y[i] += x[i];
+}
+
+void NormalizeRows(const float* x, int64_t rows, int64_t dim, float* out, int64_t x_stride, int64_t out_stride) {
+  if (x_stride == 0) x_stride = dim;
+  if (out_stride == 0) out_stride = dim;
+  for (int64_t r = 0; r < rows; ++r) {
+    double squares = 0;
+    for (int64_t i = 0; i < dim; ++i) squares += static_cast<double>(x[r * x_stride + i]) * x[r * x_stride + i];
+    const float factor = squares > 0 ? static_cast<float>(1 / std::sqrt(squares)) : 0.0f;
+    for (int64_t i = 0; i < dim; ++i) out[r * out_stride + i] = x[r * x_stride + i] * factor;
+  }
+}
+
+void Softmax(float* x, int64_t count, float scale) { reference::Softmax(x, count, scale); }
+
+int64_t ArgMax(const float* x, int64_t count) {
+  int64_t best = 0;
+  for (int64_t i = 1; i < count; ++i) {
+    if (x[i] > x[best] || std::isnan(x[best])) best = i;
+  }
+  return std::isnan(x[best]) ? 0 : best;
+}
+
+void ConvertToBf16(const float* in, int64_t count, uint16_t* out) {
+  for (int64_t i = 0; i < count; ++i) out[i] = Bf16FromFloat(in[i]);
+}
+
+void ConvertFromBf16(const uint16_t* in, int64_t count, float* out) {
+  for (int64_t i = 0; i < count; ++i) out[i] = FloatFromBf16(in[i]);
+}
+
+PackedQueries::PackedQueries(const float* queries, int num_queries, int dim) : num_queries_(num_queries), dim_(dim) {
+  panels_.assign(queries, queries + static_cast<int64_t>(num_queries) * dim);
+}
+
+void DotBf16(const uint8_t* keys, int num_tokens, const PackedQueries& queries, float* out) {
+  std::vector<float> floats(static_cast<int64_t>(num_tokens) * queries.dim());
+  for (size_t i = 0; i < floats.size(); ++i) {
+    uint16_t bits;
+    std::memcpy(&bits, keys + 2 * i, 2);
+    floats[i] = FloatFromBf16(bits);
+  }
+  reference::Dot(floats.data(), num_tokens, queries.dim(), queries.panels(), queries.num_queries(), out);
+}
+
+void DotInt8(const uint8_t* keys, const uint8_t* scales, int num_tokens, const PackedQueries& queries, float* out) {
+  std::vector<float> floats(static_cast<int64_t>(num_tokens) * queries.dim());
+  for (size_t i = 0; i < floats.size(); ++i) {
+    float scale;
+    std::memcpy(&scale, scales + 4 * (i / queries.dim()), 4);
+    floats[i] = static_cast<float>(static_cast<int8_t>(keys[i])) * scale;
+  }
+  reference::Dot(floats.data(), num_tokens, queries.dim(), queries.panels(), queries.num_queries(), out);
+}
+
+void MaxSimBf16(const uint8_t* keys, int num_tokens, const PackedQueries& queries, const uint8_t* segment_bitmap,
+                float* best) {
+  std::vector<float> dots(static_cast<int64_t>(num_tokens) * queries.num_queries());
+  DotBf16(keys, num_tokens, queries, dots.data());
+  reference::SegmentMax(dots.data(), num_tokens, queries.num_queries(), segment_bitmap, best);
+}
+
+void MaxSimInt8(const uint8_t* keys, const uint8_t* scales, int num_tokens, const PackedQueries& queries,
+                const uint8_t* segment_bitmap, float* best) {
+  std::vector<float> dots(static_cast<int64_t>(num_tokens) * queries.num_queries());
+  DotInt8(keys, scales, num_tokens, queries, dots.data());
+  reference::SegmentMax(dots.data(), num_tokens, queries.num_queries(), segment_bitmap, best);
+}
+
+}  // namespace ilre::kernels
