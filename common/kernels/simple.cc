@@ -8,44 +8,10 @@
 #include "common/kernels/bf16.h"
 #include "common/kernels/cpu_info.h"
 #include "common/kernels/elementwise.h"
-#include "common/kernels/linear.h"
 #include "common/kernels/max_sim.h"
 #include "common/kernels/reference.h"
 
 namespace ilre::kernels {
-
-PackedLinear PackedLinear::FromBf16(const uint16_t* weight, int64_t out, int64_t in, const float* bias) {
-  PackedLinear linear;
-  linear.out_ = out;
-  linear.in_ = in;
-  linear.weights_.assign(weight, weight + out * in);
-  linear.bias_.assign(out, 0.0f);
-  if (bias != nullptr) std::copy(bias, bias + out, linear.bias_.begin());
-  return linear;
-}
-
-int64_t PackedLinear::weight_bytes() const { return static_cast<int64_t>(weights_.size()) * 2; }
-
-void PackedLinear::Apply(const float* x, int64_t rows, float* y, ThreadPool& pool, Accumulate accumulate,
-                         int64_t x_stride, int64_t y_stride) const {
-  if (x_stride == 0) x_stride = in_;
-  if (y_stride == 0) y_stride = out_;
-  pool.ParallelFor(out_, [&](int64_t o) {
-    std::vector<float> w(in_);
-    CopyRow(o, w.data());
-    for (int64_t r = 0; r < rows; ++r) {
-      float sum = 0;
-      for (int64_t i = 0; i < in_; ++i) sum += x[r * x_stride + i] * w[i];
-      sum += bias_[o];
-      float& target = y[r * y_stride + o];
-      target = accumulate == Accumulate::kAddTo ? target + sum : sum;
-    }
-  });
-}
-
-void PackedLinear::CopyRow(int64_t output, float* weights) const {
-  for (int64_t i = 0; i < in_; ++i) weights[i] = FloatFromBf16(weights_[output * in_ + i]);
-}
 
 void BandedAttention(const BandedAttentionArgs& args, ThreadPool&) { reference::BandedAttention(args); }
 
