@@ -7,8 +7,8 @@
 #include "common/base/random.h"
 #include "common/base/thread_pool.h"
 #include "common/kernels/bf16.h"
-#include "common/kernels/kernel_test_util.h"
 #include "common/kernels/reference.h"
+#include "common/kernels/test_util.h"
 #include "gtest/gtest.h"
 
 namespace ilre::kernels {
