@@ -32,9 +32,9 @@ struct BandedAttentionArgs {
 // out = sum over seen j of softmax_j(scale * q . k_j) v_j.
 //
 // A row of the result depends, bitwise, on its query and on the sequence of keys and values that it sees, alone: not on
-// the other queries of the call, on its place in the cache, on keys that it does not see (even if they are not finite),
-// or on the number of threads. So cutting a document otherwise, or dropping keys that have left the window, changes
-// nothing.
+// the other queries of the call, on its place in the cache, on keys that it does not see, or on the number of threads.
+// So cutting a document otherwise, or dropping keys that have left the window, changes nothing. (Values must be finite
+// for that: one that a row does not see may enter its sum with a factor of zero.)
 //
 // Runs on the threads of `pool`, so it must not be called from inside its ParallelFor. Scratch memory: 128 bytes for
 // each key that a query sees, for each thread; kept for the next call.

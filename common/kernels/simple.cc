@@ -4,7 +4,6 @@
 #include <cstring>
 #include <vector>
 
-#include "common/kernels/banded_attention.h"
 #include "common/kernels/bf16.h"
 #include "common/kernels/cpu_info.h"
 #include "common/kernels/elementwise.h"
@@ -12,8 +11,6 @@
 #include "common/kernels/reference.h"
 
 namespace ilre::kernels {
-
-void BandedAttention(const BandedAttentionArgs& args, ThreadPool&) { reference::BandedAttention(args); }
 
 void RmsNorm(const float* x, int64_t rows, int64_t dim, const float* weight, float eps, float* out, ThreadPool&,
              int64_t x_stride, int64_t out_stride) {
