@@ -2,6 +2,7 @@
 //
 // All integers are little-endian in values and big-endian in keys. Every value begins with its format version and ends
 // with a checksum over its key and everything before, so that damage and records in another's place are both found.
+// docs/formats.md describes every byte; keys are made by record_keys.h.
 #pragma once
 
 #include <cstddef>
@@ -72,15 +73,19 @@ class BlockView {
   float scale(int head, int token) const;                               // kInt8 only
 
  private:
+  friend class BlockParser;
+
   uint64_t document_uid_ = 0, fingerprint_ = 0, text_begin_ = 0;
   uint32_t block_ = 0;
-  int num_tokens_ = 0, id_bytes_ = 0;
+  int num_tokens_ = 0;
+  int id_bytes_ = 0, end_bytes_ = 0;  // width of each stored id (2, 3 or 4) and of each stored offset (2 or 4)
   absl::string_view ids_, ends_, segment_bitmap_;
   std::vector<HeadFormat> heads_;
   std::vector<absl::string_view> vectors_, scales_;
 };
 
 // The value to store under BlockKey(block.document_uid, block.block). The same block always gives the same bytes.
+// INVALID_ARGUMENT with reason INVALID_BLOCK, naming what is wrong, for a block that BlockView would not read.
 absl::StatusOr<std::string> EncodeBlock(const BlockData& block);
 
 // Words of one block for lexical scoring: which word (by hash), in which segment, how often.
@@ -93,7 +98,11 @@ struct LexicalData {
   std::vector<LexicalPosting> postings;  // sorted by (word_hash, segment)
   std::vector<uint16_t> segment_words;   // words in each segment's part within this block
 };
+// OK, or INVALID_ARGUMENT with reason INVALID_LEXICAL naming what is wrong: order, a segment that is not there, sizes.
+absl::Status ValidateLexical(const LexicalData& data);
+// `data` must be valid. The same data always gives the same bytes.
 std::string EncodeLexical(absl::string_view key, const LexicalData& data);
+// Errors: DATA_LOSS with reason LEXICAL_DAMAGED or FORMAT_UNKNOWN.
 absl::StatusOr<LexicalData> ParseLexical(absl::string_view key, absl::string_view value);
 
 enum class DocumentState : uint8_t {  // values are frozen
@@ -106,7 +115,7 @@ absl::string_view DocumentStateName(DocumentState state);  // "INGESTING", ...
 
 // What is known of a document without its content.
 struct DocumentRow {
-  std::string collection, document;  // names: [a-z]([a-z0-9-]{0,61}[a-z0-9])?
+  std::string collection, document;  // see IsValidName; stored in the key alone
   uint64_t uid = 0;                  // never given twice in a store
   DocumentState state = DocumentState::kIngesting;
   uint64_t committed_bytes = 0;  // acknowledged: an ingest resumes here; of a READY document its size
@@ -118,8 +127,15 @@ struct DocumentRow {
   int64_t expire_time_ms = 0;                      // 0: never
   uint64_t revision = 0;                           // grows with every change of this row (the etag)
   std::string failure;                             // of FAILED: why, one line
+  friend bool operator==(const DocumentRow&, const DocumentRow&) = default;
 };
+inline constexpr size_t kMaxFingerprintBytes = 64;  // of model, tokenizer and profile each
+inline constexpr size_t kMaxFailureBytes = 1024;
+// OK, or INVALID_ARGUMENT with reason INVALID_ROW or INVALID_NAME naming the member that cannot be stored.
+absl::Status ValidateDocumentRow(const DocumentRow& row);
+// `row` must be valid, and `key` DocumentRowKey of its names.
 std::string EncodeDocumentRow(absl::string_view key, const DocumentRow& row);
+// Errors: DATA_LOSS with reason ROW_DAMAGED or FORMAT_UNKNOWN.
 absl::StatusOr<DocumentRow> ParseDocumentRow(absl::string_view key, absl::string_view value);
 
 // The fingerprint stored in blocks, from the three of a document's row.

@@ -1,0 +1,147 @@
+// Deletion of documents: at once for readers, and later on the disk.
+#include <array>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/store/record_keys.h"
+#include "common/store/rocksdb_key_store.h"
+#include "common/store/rocksdb_status.h"
+
+namespace ilre {
+namespace {
+
+constexpr int kPageSize = 1000;  // rows
+
+// Where the records of a document are, apart from its row and owner.
+constexpr std::array<std::pair<Family, RecordClass>, 4> kDocumentRecords = {{
+    {Family::kBlocks, RecordClass::kBlock},
+    {Family::kText, RecordClass::kText},
+    {Family::kLexical, RecordClass::kLexical},
+    {Family::kState, RecordClass::kState},
+}};
+
+}  // namespace
+
+absl::Status RocksdbKeyStore::DeleteDocument(absl::string_view collection, absl::string_view document) {
+  absl::MutexLock lock(&write_mutex_);
+  ILRE_RETURN_IF_ERROR(PrepareWrite());
+  return DeleteAnyDocument(collection, document);
+}
+
+// A damaged row does not keep its document from being deleted.
+absl::Status RocksdbKeyStore::DeleteAnyDocument(absl::string_view collection, absl::string_view document) {
+  const absl::StatusOr<DocumentRow> row = reader_.GetAnyDocument(collection, document);
+  std::vector<uint64_t> uids;
+  if (row.ok()) {
+    uids.push_back(row->uid);
+  } else if (absl::IsDataLoss(row.status())) {
+    ILRE_ASSIGN_OR_RETURN(uids, FindUids(collection, document));
+  } else {
+    return row.status();
+  }
+  rocksdb::WriteBatch batch;
+  {
+    ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());
+    rocksdb::ColumnFamilyHandle* meta = database->family(Family::kMeta);
+    batch.Delete(meta, DocumentRowKey(collection, document));
+    for (const uint64_t uid : uids) {
+      const std::string owner_key = OwnerKey(uid);
+      const Owner owner = {std::string(collection), std::string(document), /*deleted=*/true};
+      batch.Put(meta, owner_key, EncodeOwner(owner_key, owner));
+      for (const auto& [family, record_class] : kDocumentRecords) {
+        batch.DeleteRange(database->family(family), DocumentBegin(record_class, uid), DocumentEnd(record_class, uid));
+      }
+    }
+  }
+  return Write(&batch);
+}
+
+// The uids whose owner has this name and is not deleted: what the document's own row would say if it could be read.
+absl::StatusOr<std::vector<uint64_t>> RocksdbKeyStore::FindUids(absl::string_view collection,
+                                                                absl::string_view document) const {
+  std::vector<uint64_t> uids;
+  ILRE_RETURN_IF_ERROR(VisitOwners([&](uint64_t uid, const Owner& owner) {
+    if (!owner.deleted && owner.collection == collection && owner.document == document) uids.push_back(uid);
+  }));
+  return uids;
+}
+
+// In order of uids. A damaged owner is passed over: it can only keep disk space from being given back.
+absl::Status RocksdbKeyStore::VisitOwners(const std::function<void(uint64_t, const Owner&)>& visit) const {
+  ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());
+  std::unique_ptr<rocksdb::Iterator> records(
+      database->db()->NewIterator(MakeReadOptions(Family::kMeta), database->family(Family::kMeta)));
+  const std::string prefix = OwnerPrefix();
+  for (records->Seek(prefix); records->Valid() && records->key().starts_with(prefix); records->Next()) {
+    const absl::string_view key = FromSlice(records->key());
+    uint64_t uid = 0;
+    const absl::StatusOr<Owner> owner = ParseOwner(key, FromSlice(records->value()));
+    if (owner.ok() && ParseOwnerKey(key, &uid)) visit(uid, *owner);
+  }
+  return FromRocksdb(records->status(), "cannot read the owners of documents");
+}
+
+absl::Status RocksdbKeyStore::CompactDeleted() {
+  ILRE_RETURN_IF_ERROR(FinishDeletions());
+  // Deleted documents that follow on each other are compacted together.
+  std::vector<std::vector<uint64_t>> runs;
+  bool in_run = false;
+  ILRE_RETURN_IF_ERROR(VisitOwners([&](uint64_t uid, const Owner& owner) {
+    if (owner.deleted && !in_run) runs.emplace_back();
+    if (owner.deleted) runs.back().push_back(uid);
+    in_run = owner.deleted;
+  }));
+  for (const std::vector<uint64_t>& uids : runs) ILRE_RETURN_IF_ERROR(CompactUids(uids));
+  return absl::OkStatus();
+}
+
+// Gives back the space of all records from the first to the last of `uids`, then forgets these.
+absl::Status RocksdbKeyStore::CompactUids(const std::vector<uint64_t>& uids) {
+  rocksdb::WriteBatch forget;
+  {
+    ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());
+    rocksdb::CompactRangeOptions options;
+    options.exclusive_manual_compaction = false;
+    for (const auto& [family, record_class] : kDocumentRecords) {
+      const std::string begin = DocumentBegin(record_class, uids.front());
+      const std::string end = DocumentEnd(record_class, uids.back());
+      const rocksdb::Slice begin_slice(begin), end_slice(end);
+      ILRE_RETURN_IF_ERROR(
+          FromRocksdb(database->db()->CompactRange(options, database->family(family), &begin_slice, &end_slice),
+                      absl::StrCat("cannot give the space of deleted documents back in ", path_)));
+    }
+    for (const uint64_t uid : uids) forget.Delete(database->family(Family::kMeta), OwnerKey(uid));
+  }
+  absl::MutexLock lock(&write_mutex_);
+  ILRE_RETURN_IF_ERROR(PrepareWrite());
+  return Write(&forget);
+}
+
+// Deletes documents that were left in state DELETING.
+absl::Status RocksdbKeyStore::FinishDeletions() {
+  std::vector<std::pair<std::string, std::string>> names;
+  {
+    ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());
+    const std::string prefix = DocumentRowPrefix("");
+    std::unique_ptr<rocksdb::Iterator> records(
+        database->db()->NewIterator(MakeReadOptions(Family::kMeta), database->family(Family::kMeta)));
+    for (records->Seek(prefix); records->Valid() && records->key().starts_with(prefix); records->Next()) {
+      const absl::StatusOr<DocumentRow> row = ParseDocumentRow(FromSlice(records->key()), FromSlice(records->value()));
+      if (row.ok() && row->state == DocumentState::kDeleting) names.emplace_back(row->collection, row->document);
+    }
+    ILRE_RETURN_IF_ERROR(FromRocksdb(records->status(), "cannot list documents"));
+  }
+  for (const auto& [collection, document] : names) {
+    absl::MutexLock lock(&write_mutex_);
+    ILRE_RETURN_IF_ERROR(PrepareWrite());
+    const absl::StatusOr<DocumentRow> row = reader_.GetAnyDocument(collection, document);
+    if (!row.ok() || row->state != DocumentState::kDeleting) continue;
+    ILRE_RETURN_IF_ERROR(DeleteAnyDocument(collection, document));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ilre

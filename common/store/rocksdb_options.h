@@ -1,0 +1,28 @@
+// How RocksDB is set up: which column families there are, how each is laid out on disk, and what bounds its memory.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/store/key_store.h"
+#include "rocksdb/db.h"
+#include "rocksdb/options.h"
+
+namespace ilre {
+
+// Column families. The order is that of the handles that RocksDB returns; the names are frozen.
+enum class Family { kDefault, kMeta, kBlocks, kText, kLexical, kState };
+inline constexpr int kNumFamilies = 6;
+const std::string& FamilyName(Family family);
+
+// Options shared by the writer and its followers. `env` is nullptr for the system's files.
+rocksdb::DBOptions MakeDbOptions(const KeyStoreOptions& options, rocksdb::Env* env);
+
+// All families with their options; they share one block cache.
+std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies(const KeyStoreOptions& options);
+
+// How records of a family are read. Blocks are checked by their own checksum alone.
+rocksdb::ReadOptions MakeReadOptions(Family family);
+
+}  // namespace ilre
