@@ -5,9 +5,7 @@
 #include <vector>
 
 #include "common/kernels/bf16.h"
-#include "common/kernels/cpu_info.h"
 #include "common/kernels/elementwise.h"
-#include "common/kernels/max_sim.h"
 #include "common/kernels/reference.h"
 
 namespace ilre::kernels {
@@ -74,44 +72,6 @@ void ConvertToBf16(const float* in, int64_t count, uint16_t* out) {
 
 void ConvertFromBf16(const uint16_t* in, int64_t count, float* out) {
   for (int64_t i = 0; i < count; ++i) out[i] = FloatFromBf16(in[i]);
-}
-
-PackedQueries::PackedQueries(const float* queries, int num_queries, int dim) : num_queries_(num_queries), dim_(dim) {
-  panels_.assign(queries, queries + static_cast<int64_t>(num_queries) * dim);
-}
-
-void DotBf16(const uint8_t* keys, int num_tokens, const PackedQueries& queries, float* out) {
-  std::vector<float> floats(static_cast<int64_t>(num_tokens) * queries.dim());
-  for (size_t i = 0; i < floats.size(); ++i) {
-    uint16_t bits;
-    std::memcpy(&bits, keys + 2 * i, 2);
-    floats[i] = FloatFromBf16(bits);
-  }
-  reference::Dot(floats.data(), num_tokens, queries.dim(), queries.panels(), queries.num_queries(), out);
-}
-
-void DotInt8(const uint8_t* keys, const uint8_t* scales, int num_tokens, const PackedQueries& queries, float* out) {
-  std::vector<float> floats(static_cast<int64_t>(num_tokens) * queries.dim());
-  for (size_t i = 0; i < floats.size(); ++i) {
-    float scale;
-    std::memcpy(&scale, scales + 4 * (i / queries.dim()), 4);
-    floats[i] = static_cast<float>(static_cast<int8_t>(keys[i])) * scale;
-  }
-  reference::Dot(floats.data(), num_tokens, queries.dim(), queries.panels(), queries.num_queries(), out);
-}
-
-void MaxSimBf16(const uint8_t* keys, int num_tokens, const PackedQueries& queries, const uint8_t* segment_bitmap,
-                float* best) {
-  std::vector<float> dots(static_cast<int64_t>(num_tokens) * queries.num_queries());
-  DotBf16(keys, num_tokens, queries, dots.data());
-  reference::SegmentMax(dots.data(), num_tokens, queries.num_queries(), segment_bitmap, best);
-}
-
-void MaxSimInt8(const uint8_t* keys, const uint8_t* scales, int num_tokens, const PackedQueries& queries,
-                const uint8_t* segment_bitmap, float* best) {
-  std::vector<float> dots(static_cast<int64_t>(num_tokens) * queries.num_queries());
-  DotInt8(keys, scales, num_tokens, queries, dots.data());
-  reference::SegmentMax(dots.data(), num_tokens, queries.num_queries(), segment_bitmap, best);
 }
 
 }  // namespace ilre::kernels
