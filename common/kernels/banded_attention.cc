@@ -5,6 +5,7 @@
 
 #include "common/base/check.h"
 #include "common/kernels/aligned.h"
+#include "hwy/cache_control.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "common/kernels/banded_attention.cc"
@@ -71,7 +72,11 @@ void PackQueries(const BandedAttentionArgs& args, const Block& block, float* que
 template <int kKeys>
 HWY_NOINLINE void ScoreTile(const float* HWY_RESTRICT k, int64_t k_stride, int64_t dim,
                             const float* HWY_RESTRICT queries, float* HWY_RESTRICT scores) {
+  for (int j = 0; j < kKeys; ++j) {  // the next tile's keys
+    for (int64_t c = 0; c < dim; c += 16) hwy::Prefetch(k + (kKeys + j) * k_stride + c);
+  }
   Floats sums[kKeys][2];
+#pragma GCC unroll 16
   for (int j = 0; j < kKeys; ++j) sums[j][0] = sums[j][1] = hn::Zero(kFloats);
   for (int64_t c = 0; c < dim; ++c, queries += kBlockRows) {
     const Floats q0 = hn::Load(kFloats, queries), q1 = hn::Load(kFloats, queries + kLanes);
@@ -82,6 +87,7 @@ HWY_NOINLINE void ScoreTile(const float* HWY_RESTRICT k, int64_t k_stride, int64
       sums[j][1] = hn::MulAdd(factor, q1, sums[j][1]);
     }
   }
+#pragma GCC unroll 16
   for (int j = 0; j < kKeys; ++j, scores += kBlockRows) {
     hn::Store(sums[j][0], kFloats, scores);
     hn::Store(sums[j][1], kFloats, scores + kLanes);
@@ -156,67 +162,96 @@ void Exponentiate(int64_t num_keys, float* HWY_RESTRICT scores, float* HWY_RESTR
   hn::Store(hn::Div(one, sum1), kFloats, inverse_sums + kLanes);
 }
 
-// One block's weights and what they are multiplied with.
+// Some keys' weights, and the sums that they go into.
 struct Mix {
-  const BandedAttentionArgs& args;
-  const Block& block;
-  const float* weights;       // [keys, kBlockRows]
-  const float* inverse_sums;  // [kBlockRows]
+  int64_t num_keys;
+  const float* weights;  // [num_keys, kBlockRows]
+  const float* values;   // [num_keys, dim], value_stride apart
+  int64_t value_stride;
+  int64_t dim;
+  float* sums;  // [kBlockRows, dim]
 };
 
-// kRows rows of the result, from row `first` of the block, and kVectors vectors of its columns, from `column`.
+// Adds to kRows rows of sums, from row `first`, in kVectors vectors of columns, from `column`.
 template <int kRows, int kVectors, class D>
 HWY_NOINLINE void MixTile(D d, const Mix& mix, int64_t first, int64_t column) {
-  const BandedAttentionArgs& args = mix.args;
-  const int64_t v_stride = args.v_stride;
+  constexpr int64_t kPrefetchKeys = 8;  // so many keys ahead
+  const int64_t value_stride = mix.value_stride, dim = mix.dim;
+  float* HWY_RESTRICT to = mix.sums + first * dim + column;
   hn::Vec<D> sums[kRows][kVectors];
+#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
-    for (int i = 0; i < kVectors; ++i) sums[r][i] = hn::Zero(d);
+#pragma GCC unroll 2
+    for (int i = 0; i < kVectors; ++i) sums[r][i] = hn::LoadU(d, to + r * dim + i * hn::Lanes(d));
   }
   const float* HWY_RESTRICT weights = mix.weights + first;
-  for (const Range& keys : {mix.block.sinks, mix.block.band}) {
-    const float* HWY_RESTRICT v = args.v + keys.begin * v_stride + mix.block.kv_head * args.head_dim + column;
-    for (int64_t j = keys.begin; j < keys.end; ++j, v += v_stride, weights += kBlockRows) {
-      hn::Vec<D> values[kVectors];
+  const float* HWY_RESTRICT v = mix.values + column;
+  for (int64_t j = 0; j < mix.num_keys; ++j, v += value_stride, weights += kBlockRows) {
+    hn::Vec<D> values[kVectors];
 #pragma GCC unroll 2
-      for (int i = 0; i < kVectors; ++i) values[i] = hn::LoadU(d, v + i * hn::Lanes(d));
+    for (int i = 0; i < kVectors; ++i) {
+      values[i] = hn::LoadU(d, v + i * hn::Lanes(d));
+      hwy::Prefetch(v + kPrefetchKeys * value_stride + i * hn::Lanes(d));
+    }
 #pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        const auto weight = hn::Set(d, weights[r]);
+    for (int r = 0; r < kRows; ++r) {
+      const auto weight = hn::Set(d, weights[r]);
 #pragma GCC unroll 2
-        for (int i = 0; i < kVectors; ++i) sums[r][i] = hn::MulAdd(weight, values[i], sums[r][i]);
-      }
+      for (int i = 0; i < kVectors; ++i) sums[r][i] = hn::MulAdd(weight, values[i], sums[r][i]);
     }
   }
+#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
-    const int64_t row = mix.block.first_row + first + r;
-    float* out = args.out + mix.block.query(row) * args.out_stride + mix.block.head(row) * args.head_dim + column;
-    const auto inverse = hn::Set(d, mix.inverse_sums[first + r]);
-    for (int i = 0; i < kVectors; ++i) hn::StoreU(hn::Mul(sums[r][i], inverse), d, out + i * hn::Lanes(d));
+#pragma GCC unroll 2
+    for (int i = 0; i < kVectors; ++i) hn::StoreU(sums[r][i], d, to + r * dim + i * hn::Lanes(d));
   }
 }
 
-// All columns of kRows rows.
-template <int kRows>
-HWY_INLINE void MixRows(const Mix& mix, int64_t first) {
-  const int64_t dim = mix.args.head_dim;
-  int64_t column = 0;
-  for (; column + 2 * kLanes <= dim; column += 2 * kLanes) MixTile<kRows, 2>(kFloats, mix, first, column);
-  for (; column + kLanes <= dim; column += kLanes) MixTile<kRows, 1>(kFloats, mix, first, column);
-  const hn::CappedTag<float, 1> single;
-  for (; column < dim; ++column) MixTile<kRows, 1>(single, mix, first, column);
-}
-
-template <int kRows>
-HWY_INLINE void MixRowsOf(int64_t rows, const Mix& mix, int64_t first) {
+template <int kRows, int kVectors, class D>
+HWY_INLINE void MixTileOf(D d, int64_t rows, const Mix& mix, int64_t first, int64_t column) {
   if constexpr (kRows > 1) {
-    if (rows < kRows) return MixRowsOf<kRows - 1>(rows, mix, first);
+    if (rows < kRows) return MixTileOf<kRows - 1, kVectors>(d, rows, mix, first, column);
   }
-  MixRows<kRows>(mix, first);
+  MixTile<kRows, kVectors>(d, mix, first, column);
+}
+
+// kVectors vectors of columns, from `column`, for all rows of the block.
+template <int kVectors, class D>
+void MixColumns(D d, const Mix& mix, int64_t num_rows, int64_t column) {
+  const int64_t tiles = (num_rows + kTileRows - 1) / kTileRows;
+  for (int64_t t = 0; t < tiles; ++t) {
+    const int64_t begin = t * num_rows / tiles, end = (t + 1) * num_rows / tiles;
+    MixTileOf<kTileRows, kVectors>(d, end - begin, mix, begin, column);
+  }
+}
+
+// Adds the weighted values of `keys` to sums [kBlockRows, d]. weights: [keys, kBlockRows].
+void MixValues(const BandedAttentionArgs& args, const Block& block, const Range& keys, const float* weights,
+               float* sums) {
+  constexpr int64_t kChunk = 96;  // keys whose weights, and two vectors of whose values, fit the first-level cache
+  for (int64_t j = keys.begin; j < keys.end; j += kChunk, weights += kChunk * kBlockRows) {
+    const float* values = args.v + j * args.v_stride + block.kv_head * args.head_dim;
+    const Mix mix{std::min(kChunk, keys.end - j), weights, values, args.v_stride, args.head_dim, sums};
+    int64_t column = 0;
+    for (; column + 2 * kLanes <= mix.dim; column += 2 * kLanes) MixColumns<2>(kFloats, mix, block.num_rows, column);
+    for (; column + kLanes <= mix.dim; column += kLanes) MixColumns<1>(kFloats, mix, block.num_rows, column);
+    const hn::CappedTag<float, 1> single;
+    for (; column < mix.dim; ++column) MixColumns<1>(single, mix, block.num_rows, column);
+  }
+}
+
+// out = sums * inverse_sums, row by row.
+void StoreResult(const BandedAttentionArgs& args, const Block& block, const float* sums, const float* inverse_sums) {
+  const int64_t dim = args.head_dim;
+  for (int64_t r = 0; r < block.num_rows; ++r) {
+    const int64_t row = block.first_row + r;
+    float* out = args.out + block.query(row) * args.out_stride + block.head(row) * dim;
+    for (int64_t c = 0; c < dim; ++c) out[c] = sums[r * dim + c] * inverse_sums[r];
+  }
 }
 
 // Floats of scratch memory that a block which sees `num_keys` keys needs.
-int64_t ScratchFloats(int64_t num_keys, int64_t head_dim) { return (num_keys + head_dim + 1) * kBlockRows; }
+int64_t ScratchFloats(int64_t num_keys, int64_t head_dim) { return (num_keys + 2 * head_dim + 1) * kBlockRows; }
 
 void AttendBlock(const BandedAttentionArgs& args, int64_t kv_head, int64_t first_row, int64_t num_rows,
                  AlignedVector<float>& scratch) {
@@ -225,7 +260,8 @@ void AttendBlock(const BandedAttentionArgs& args, int64_t kv_head, int64_t first
   const int64_t needed = ScratchFloats(num_keys, args.head_dim);
   if (static_cast<int64_t>(scratch.size()) < needed) scratch.resize(needed + needed / 2);
   float* queries = scratch.data();
-  float* inverse_sums = queries + args.head_dim * kBlockRows;
+  float* sums = queries + args.head_dim * kBlockRows;
+  float* inverse_sums = sums + args.head_dim * kBlockRows;
   float* scores = inverse_sums + kBlockRows;
   float* band_scores = scores + block.sinks.size() * kBlockRows;
 
@@ -234,12 +270,10 @@ void AttendBlock(const BandedAttentionArgs& args, int64_t kv_head, int64_t first
   ScoreKeys(args, block, block.band, queries, band_scores);
   HideKeys(args, block, band_scores);
   Exponentiate(num_keys, scores, inverse_sums);
-  const Mix mix{args, block, scores, inverse_sums};
-  const int64_t tiles = (num_rows + kTileRows - 1) / kTileRows;
-  for (int64_t t = 0; t < tiles; ++t) {
-    const int64_t begin = t * num_rows / tiles, end = (t + 1) * num_rows / tiles;
-    MixRowsOf<kTileRows>(end - begin, mix, begin);
-  }
+  std::fill_n(sums, kBlockRows * args.head_dim, 0.0f);
+  MixValues(args, block, block.sinks, scores, sums);
+  MixValues(args, block, block.band, band_scores, sums);
+  StoreResult(args, block, sums, inverse_sums);
 }
 
 }  // namespace ilre::kernels::HWY_NAMESPACE

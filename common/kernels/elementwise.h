@@ -28,14 +28,16 @@ void Rope(float* x, int64_t rows, int64_t heads, int64_t dim, const float* cosin
           ThreadPool& pool, int64_t stride = 0);
 
 // out = silu(gate) * up, with silu(g) = g / (1 + exp(-g)) to a relative 1e-6.
-// gate_up: [rows, 2 * size], the gates of a row first; out: [rows, size], may be gate_up only if rows == 1.
+// gate_up: [rows, 2 * size], the gates of a row first; out: [rows, size], may be gate_up if the strides
+// (as given, or contiguous) are equal. Gates below -87 count as 0.
 void SiluMul(const float* gate_up, int64_t rows, int64_t size, float* out, ThreadPool& pool, int64_t in_stride = 0,
              int64_t out_stride = 0);
 
 // y = y + x. x, y: [count].
 void AddInPlace(float* y, const float* x, int64_t count, ThreadPool& pool);
 
-// Each row divided by its Euclidean length; a row of zeros stays so. x: [rows, dim], out: [rows, dim], may be x.
+// Each row divided by its Euclidean length; a row of zeros (or numbers whose squares vanish)
+// becomes zeros. x: [rows, dim], out: [rows, dim], may be x.
 void NormalizeRows(const float* x, int64_t rows, int64_t dim, float* out, int64_t x_stride = 0, int64_t out_stride = 0);
 
 // x = softmax(x * scale), in place. x: [count], count >= 1.

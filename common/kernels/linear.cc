@@ -97,6 +97,7 @@ HWY_INLINE void MultiplyTile(const LinearTask& task, const float* HWY_RESTRICT x
   const hn::Repartition<uint32_t, decltype(kFloats)> pairs_tag;
   const auto upper_half = hn::Set(pairs_tag, 0xFFFF0000u);
   Floats sums[kRows][2];
+#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = hn::Zero(kFloats);
   const uint32_t* HWY_RESTRICT pairs = reinterpret_cast<const uint32_t*>(panel) + first;
   for (int64_t i = 0; i < task.depth; i += kDepthUnroll) {
@@ -118,6 +119,7 @@ HWY_INLINE void MultiplyTile(const LinearTask& task, const float* HWY_RESTRICT x
   const int64_t low_column = panel_column + first, high_column = low_column + kHalfPanel;
   const Floats low_bias = hn::LoadU(kFloats, task.bias + low_column);
   const Floats high_bias = hn::LoadU(kFloats, task.bias + high_column);
+#pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r, y += task.y_stride) {
     StoreSums(hn::Add(sums[r][0], low_bias), task.num_outputs - low_column, task.accumulate, y + low_column);
     StoreSums(hn::Add(sums[r][1], high_bias), task.num_outputs - high_column, task.accumulate, y + high_column);
