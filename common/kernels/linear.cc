@@ -60,10 +60,16 @@ static_assert(kHalfPanel % kLanes == 0);
 // Rows computed together: as many sums (two vectors each) as registers hold beside two vectors of weights and one of x.
 constexpr int64_t kMaxRows = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 12 : 6;
 
-int64_t MaxRows() { return kMaxRows; }
+// Rows are cut into groups of about the same size, at most kMaxRows.
+struct Groups {
+  explicit Groups(int64_t num_rows) : num_rows(num_rows), count(DivideUp(num_rows, kMaxRows)) {}
+  int64_t begin(int64_t group) const { return group * num_rows / count; }
+  int64_t size(int64_t group) const { return begin(group + 1) - begin(group); }
+  int64_t num_rows, count;
+};
 
-// Copies rows of x, [rows, in], as [padded / 4, rows, 4], so that a tile reads one stream with constant offsets.
-void PackRows(const float* x, int64_t x_stride, int64_t rows, int64_t in, float* packed) {
+// Copies one group of rows as [depth / 4, rows, 4], so that a tile reads one stream with constant offsets.
+void PackGroup(const float* x, int64_t x_stride, int64_t rows, int64_t in, float* packed) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* row = x + r * x_stride;
     float* to = packed + r * kDepthUnroll;
@@ -75,6 +81,15 @@ void PackRows(const float* x, int64_t x_stride, int64_t rows, int64_t in, float*
       std::memset(to, 0, kDepthUnroll * sizeof(float));
       std::memcpy(to, row + i, (in - i) * sizeof(float));
     }
+  }
+}
+
+// Lays out x, [rows, in], for RunTask, group after group. packed: [rows, depth] floats in all.
+void PackRows(const float* x, int64_t x_stride, int64_t rows, int64_t in, float* packed) {
+  const int64_t depth = DivideUp(in, kDepthUnroll) * kDepthUnroll;
+  const Groups groups(rows);
+  for (int64_t g = 0; g < groups.count; ++g) {
+    PackGroup(x + groups.begin(g) * x_stride, x_stride, groups.size(g), in, packed + groups.begin(g) * depth);
   }
 }
 
@@ -145,13 +160,12 @@ HWY_INLINE void MultiplyPanelOf(int64_t rows, const LinearTask& task, const floa
 }
 
 void RunTask(const LinearTask& task) {
-  const int64_t groups = DivideUp(task.num_rows, kMaxRows);
+  const Groups groups(task.num_rows);
   for (int64_t p = 0; p < task.num_panels; ++p) {
     const uint16_t* panel = task.weights + p * task.depth * kPanelColumns;
-    for (int64_t g = 0; g < groups; ++g) {
-      const int64_t begin = g * task.num_rows / groups, end = (g + 1) * task.num_rows / groups;
-      MultiplyPanelOf<kMaxRows>(end - begin, task, task.packed + begin * task.depth, panel, p * kPanelColumns,
-                                task.y + begin * task.y_stride);
+    for (int64_t g = 0; g < groups.count; ++g) {
+      MultiplyPanelOf<kMaxRows>(groups.size(g), task, task.packed + groups.begin(g) * task.depth, panel,
+                                p * kPanelColumns, task.y + groups.begin(g) * task.y_stride);
     }
   }
 }
@@ -163,7 +177,6 @@ HWY_AFTER_NAMESPACE();
 namespace ilre::kernels {
 namespace {
 
-HWY_EXPORT(MaxRows);
 HWY_EXPORT(PackRows);
 HWY_EXPORT(RunTask);
 
@@ -197,60 +210,68 @@ void PackedLinear::CopyRow(int64_t output, float* weights) const {
 
 namespace {
 
-// How an Apply is cut into tasks: blocks of rows (packed once by each thread that works on them) times chunks of
-// panels.
-struct Plan {
-  // Rows whose packed form stays in the second-level cache while the panels pass by.
-  static constexpr int64_t kBlockRows = 96;
-  // Enough work for a task to be worth handing over: 50 us or so of multiplying, or of reading weights.
-  static constexpr int64_t kTaskMultiplications = 3 << 20, kTaskBytes = 256 << 10;
+struct Range {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
 
-  Plan(int64_t rows, int64_t panels, int64_t depth) : rows(rows), panels(panels) {
-    blocks = DivideUp(rows, kBlockRows);
-    const int64_t panel_work = std::max<int64_t>(1, DivideUp(rows, blocks) * depth * kPanelColumns);
+// How an Apply is cut into tasks: blocks of rows, each packed once by every thread that works on it, times chunks of
+// panels.
+class Plan {
+ public:
+  Plan(int64_t rows, int64_t panels, int64_t depth) : rows_(rows), panels_(panels) {
+    blocks_ = DivideUp(rows, kBlockRows);
+    const int64_t panel_work = std::max<int64_t>(1, DivideUp(rows, blocks_) * depth * kPanelColumns);
     const int64_t panel_bytes = std::max<int64_t>(1, depth * kPanelColumns * 2);
-    const int64_t panels_per_task =
-        std::max<int64_t>(1, std::min(DivideUp(kTaskMultiplications, panel_work), kTaskBytes / panel_bytes));
-    chunks = DivideUp(panels, panels_per_task);
+    const int64_t panels_per_task = std::min(DivideUp(kTaskMultiplications, panel_work), kTaskBytes / panel_bytes);
+    chunks_ = DivideUp(panels, std::max<int64_t>(1, panels_per_task));
   }
 
-  int64_t rows, panels, blocks, chunks;
+  int64_t num_tasks() const { return blocks_ * chunks_; }
+  int64_t block(int64_t task) const { return task / chunks_; }
+  Range rows(int64_t task) const {
+    const int64_t b = block(task);
+    return {b * rows_ / blocks_, (b + 1) * rows_ / blocks_};
+  }
+  Range panels(int64_t task) const {
+    const int64_t c = task % chunks_;
+    return {c * panels_ / chunks_, (c + 1) * panels_ / chunks_};
+  }
+
+ private:
+  // Rows whose packed form stays in the second-level cache while the panels pass by.
+  static constexpr int64_t kBlockRows = 96;
+  // Enough work for a task to be worth handing over: some 25 us of multiplying, or of reading weights.
+  static constexpr int64_t kTaskMultiplications = 3 << 20, kTaskBytes = 256 << 10;
+
+  int64_t rows_, panels_, blocks_, chunks_;
 };
 
 }  // namespace
 
 void PackedLinear::Apply(const float* x, int64_t rows, float* y, ThreadPool& pool, Accumulate accumulate,
                          int64_t x_stride, int64_t y_stride) const {
+  ILRE_CHECK(rows >= 0);
   if (rows == 0 || out_ == 0) return;
   if (x_stride == 0) x_stride = in_;
   if (y_stride == 0) y_stride = out_;
   const int64_t depth = DivideUp(in_, kDepthUnroll) * kDepthUnroll;
   const Plan plan(rows, DivideUp(out_, kPanelColumns), depth);
-  const int64_t num_tasks = plan.blocks * plan.chunks, max_rows = HWY_DYNAMIC_DISPATCH(MaxRows)();
   std::atomic<int64_t> next_task{0};
-  pool.ParallelFor(std::min<int64_t>(pool.num_threads(), num_tasks), [&](int64_t) {
+  pool.ParallelFor(std::min<int64_t>(pool.num_threads(), plan.num_tasks()), [&](int64_t) {
     thread_local AlignedVector<float> packed;
     int64_t packed_block = -1;
-    for (int64_t t; (t = next_task.fetch_add(1, std::memory_order_relaxed)) < num_tasks;) {
-      const int64_t block = t / plan.chunks, chunk = t % plan.chunks;
-      const int64_t row_begin = block * rows / plan.blocks, row_end = (block + 1) * rows / plan.blocks;
-      const int64_t block_rows = row_end - row_begin;
-      if (block != packed_block) {
-        if (static_cast<int64_t>(packed.size()) < block_rows * depth) packed.resize(block_rows * depth);
-        const int64_t groups = DivideUp(block_rows, max_rows);
-        for (int64_t g = 0; g < groups; ++g) {
-          const int64_t begin = g * block_rows / groups, end = (g + 1) * block_rows / groups;
-          HWY_DYNAMIC_DISPATCH(PackRows)
-          (x + (row_begin + begin) * x_stride, x_stride, end - begin, in_, packed.data() + begin * depth);
-        }
-        packed_block = block;
+    for (int64_t t; (t = next_task.fetch_add(1, std::memory_order_relaxed)) < plan.num_tasks();) {
+      const Range block = plan.rows(t), panels = plan.panels(t);
+      if (plan.block(t) != packed_block) {
+        packed_block = plan.block(t);
+        if (static_cast<int64_t>(packed.size()) < block.size() * depth) packed.resize(block.size() * depth);
+        HWY_DYNAMIC_DISPATCH(PackRows)(x + block.begin * x_stride, x_stride, block.size(), in_, packed.data());
       }
-      const int64_t panel_begin = chunk * plan.panels / plan.chunks,
-                    panel_end = (chunk + 1) * plan.panels / plan.chunks;
-      const int64_t column = panel_begin * kPanelColumns;
+      const int64_t column = panels.begin * kPanelColumns;
       HWY_DYNAMIC_DISPATCH(RunTask)
-      ({depth, weights_.data() + column * depth, bias_.data() + column, panel_end - panel_begin, out_ - column,
-        packed.data(), block_rows, y + row_begin * y_stride + column, y_stride, accumulate});
+      ({depth, weights_.data() + column * depth, bias_.data() + column, panels.size(), out_ - column, packed.data(),
+        block.size(), y + block.begin * y_stride + column, y_stride, accumulate});
     }
   });
 }

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "common/base/check.h"
+#include "hwy/cache_control.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "common/kernels/max_sim.cc"
@@ -41,12 +42,20 @@ constexpr int kTileTokens = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 1
 
 // Memory for one tile at a time.
 struct Scratch {
-  Scratch(int dim, int64_t width)
-      : elements(RoundUp(kTileTokens * dim, 64)), floats(elements.size()), dots(kTileTokens * width), greatest(width) {}
+  // Grows as needed and is kept by each thread: blocks are small, and many.
+  static Scratch& Get(int64_t dim, int64_t width) {
+    thread_local Scratch scratch;
+    const size_t elements = RoundUp(kTileTokens * dim, 64);
+    if (scratch.elements.size() < elements) scratch.elements.resize(elements);
+    if (scratch.floats.size() < elements) scratch.floats.resize(elements);
+    scratch.dots.resize(kTileTokens * width);
+    scratch.greatest.resize(width);
+    return scratch;
+  }
 
   AlignedVector<uint16_t> elements;  // the tile's stored vectors, aligned
   AlignedVector<float> floats;       // [kTileTokens, dim]
-  AlignedVector<float> dots;         // [kTileTokens, width]; width: queries rounded up to whole panels
+  AlignedVector<float> dots;         // [kTileTokens, width]; width: queries rounded up to two vectors
   AlignedVector<float> greatest;     // [width]
 };
 
@@ -68,35 +77,54 @@ void Widen(const int8_t* values, int64_t count, float* to) {
   }
 }
 
-// dots [kTokens, 2 * kLanes] of rows `width` apart = keys [kTokens, dim] times panel [dim, kGroup].
-template <int kTokens>
+// dots [kTokens, kVectors * kLanes] of rows `width` apart = keys [kTokens, dim] times so many columns of panel
+// [dim, kGroup].
+template <int kTokens, int kVectors>
 HWY_NOINLINE void DotTile(const float* HWY_RESTRICT keys, int64_t dim, const float* HWY_RESTRICT panel,
                           float* HWY_RESTRICT dots, int64_t width) {
-  Floats sums[kTokens][2];
+  Floats sums[kTokens][kVectors];
 #pragma GCC unroll 16
-  for (int t = 0; t < kTokens; ++t) sums[t][0] = sums[t][1] = hn::Zero(kFloats);
+  for (int t = 0; t < kTokens; ++t) {
+    for (int i = 0; i < kVectors; ++i) sums[t][i] = hn::Zero(kFloats);
+  }
   for (int64_t c = 0; c < dim; ++c, panel += PackedQueries::kGroup) {
-    const Floats q0 = hn::Load(kFloats, panel), q1 = hn::Load(kFloats, panel + kLanes);
+    Floats columns[kVectors];
+#pragma GCC unroll 2
+    for (int i = 0; i < kVectors; ++i) columns[i] = hn::Load(kFloats, panel + i * kLanes);
 #pragma GCC unroll 16
     for (int t = 0; t < kTokens; ++t) {
       const Floats factor = hn::Set(kFloats, keys[t * dim + c]);
-      sums[t][0] = hn::MulAdd(factor, q0, sums[t][0]);
-      sums[t][1] = hn::MulAdd(factor, q1, sums[t][1]);
+#pragma GCC unroll 2
+      for (int i = 0; i < kVectors; ++i) sums[t][i] = hn::MulAdd(factor, columns[i], sums[t][i]);
     }
   }
 #pragma GCC unroll 16
   for (int t = 0; t < kTokens; ++t, dots += width) {
-    hn::Store(sums[t][0], kFloats, dots);
-    hn::Store(sums[t][1], kFloats, dots + kLanes);
+#pragma GCC unroll 2
+    for (int i = 0; i < kVectors; ++i) hn::Store(sums[t][i], kFloats, dots + i * kLanes);
   }
 }
 
-template <int kTokens>
+template <int kTokens, int kVectors>
 HWY_INLINE void DotTileOf(int tokens, const float* keys, int64_t dim, const float* panel, float* dots, int64_t width) {
   if constexpr (kTokens > 1) {
-    if (tokens < kTokens) return DotTileOf<kTokens - 1>(tokens, keys, dim, panel, dots, width);
+    if (tokens < kTokens) return DotTileOf<kTokens - 1, kVectors>(tokens, keys, dim, panel, dots, width);
   }
-  DotTile<kTokens>(keys, dim, panel, dots, width);
+  DotTile<kTokens, kVectors>(keys, dim, panel, dots, width);
+}
+
+// dots: [tokens, width], of the panels' columns that hold queries.
+HWY_INLINE void DotQueries(int tokens, const float* keys, const PackedQueries& queries, float* dots, int64_t width) {
+  const int64_t dim = queries.dim(), used = RoundUp(queries.num_queries(), kLanes);
+  for (int64_t q = 0; q < used; q += 2 * kLanes) {
+    const int64_t panel = q / PackedQueries::kGroup, column = q % PackedQueries::kGroup;
+    const float* columns = queries.panels() + panel * dim * PackedQueries::kGroup + column;
+    if (q + kLanes < used) {
+      DotTileOf<kTileTokens, 2>(tokens, keys, dim, columns, dots + q, width);
+    } else {
+      DotTileOf<kTileTokens, 1>(tokens, keys, dim, columns, dots + q, width);
+    }
+  }
 }
 
 // The inner products of each tile of tokens, given to consume(first token, number of tokens, dots [tokens, width]).
@@ -109,11 +137,11 @@ HWY_INLINE void ForEachTile(const StoredKeys& keys, const PackedQueries& queries
     const int tokens = std::min(kTileTokens, keys.num_tokens - first);
     std::memcpy(static_cast<void*>(elements), keys.values + first * row_bytes, tokens * row_bytes);
     Widen(elements, tokens * dim, scratch.floats.data());
-    for (int64_t q = 0; q < width; q += 2 * kLanes) {
-      const int64_t panel = q / PackedQueries::kGroup, column = q % PackedQueries::kGroup;
-      DotTileOf<kTileTokens>(tokens, scratch.floats.data(), dim,
-                             queries.panels() + panel * dim * PackedQueries::kGroup + column, &scratch.dots[q], width);
-    }
+    // The bytes come from memory or from a mapped file: ask for them two tiles early.
+    const int64_t ahead = (first + 2 * kTileTokens) * row_bytes;
+    const int64_t ahead_end = std::min(ahead + kTileTokens * row_bytes, keys.num_tokens * row_bytes);
+    for (int64_t byte = ahead; byte < ahead_end; byte += kCacheLine) hwy::Prefetch(keys.values + byte);
+    DotQueries(tokens, scratch.floats.data(), queries, scratch.dots.data(), width);
     if constexpr (std::is_same_v<Element, int8_t>) {
       for (int t = 0; t < tokens; ++t) {
         float scale;
@@ -136,8 +164,8 @@ HWY_INLINE void FinishSegment(AlignedVector<float>& greatest, int num_queries, f
 
 template <typename Element>
 void MaxSimOf(const StoredKeys& keys, const PackedQueries& queries, const uint8_t* segment_bitmap, float* best) {
-  const int64_t width = RoundUp(queries.num_queries(), PackedQueries::kGroup);
-  Scratch scratch(queries.dim(), width);
+  const int64_t width = RoundUp(queries.num_queries(), 2 * kLanes);
+  Scratch& scratch = Scratch::Get(queries.dim(), width);
   float* greatest = scratch.greatest.data();
   std::fill_n(greatest, width, -std::numeric_limits<float>::infinity());
   ForEachTile<Element>(keys, queries, scratch, [&](int first, int tokens, const float* dots) {
@@ -158,8 +186,8 @@ void MaxSimOf(const StoredKeys& keys, const PackedQueries& queries, const uint8_
 
 template <typename Element>
 void DotOf(const StoredKeys& keys, const PackedQueries& queries, float* out) {
-  const int64_t width = RoundUp(queries.num_queries(), PackedQueries::kGroup), n = queries.num_queries();
-  Scratch scratch(queries.dim(), width);
+  const int64_t width = RoundUp(queries.num_queries(), 2 * kLanes), n = queries.num_queries();
+  Scratch& scratch = Scratch::Get(queries.dim(), width);
   ForEachTile<Element>(keys, queries, scratch, [&](int first, int tokens, const float* dots) {
     for (int t = 0; t < tokens; ++t) std::copy_n(dots + t * width, n, out + (first + t) * n);
   });
