@@ -71,6 +71,7 @@ class BlockView {
   const std::vector<HeadFormat>& heads() const { return heads_; }
   absl::string_view vectors(int head) const { return vectors_[head]; }  // [n, dim] bf16 bits or int8
   float scale(int head, int token) const;                               // kInt8 only
+  absl::string_view scales(int head) const { return scales_[head]; }    // kInt8 only: [n] float bits
 
  private:
   friend class BlockParser;

@@ -1,0 +1,29 @@
+#include "cli/document_name.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/base/errors.h"
+#include "common/store/records.h"
+
+namespace ilre::cli {
+
+absl::StatusOr<DocumentName> ParseDocumentName(absl::string_view text, absl::string_view collection) {
+  DocumentName name;
+  const size_t slash = text.find('/');
+  if (slash == absl::string_view::npos) {
+    name.collection = collection.empty() ? kDefaultCollection : std::string(collection);
+    name.document = std::string(text);
+  } else {
+    name.collection = std::string(text.substr(0, slash));
+    name.document = std::string(text.substr(slash + 1));
+  }
+  for (const std::string& part : {name.collection, name.document}) {
+    if (!IsValidName(part)) {
+      return errors::InvalidArgument(absl::StrCat("'", part,
+                                                  "' is not a name: lower-case letters, digits and hyphens, 1 to 63, "
+                                                  "beginning and ending with a letter or digit"));
+    }
+  }
+  return name;
+}
+
+}  // namespace ilre::cli

@@ -1,0 +1,32 @@
+// A model, its tokenizer and its retrieval profile, loaded for one command.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "cli/settings.h"
+#include "common/model/chat_template.h"
+#include "common/model/checkpoint.h"
+#include "common/model/decoder.h"
+#include "common/model/tokenizer.h"
+#include "common/retrieval/retrieval_model.h"
+
+namespace ilre::cli {
+
+struct LoadedModel {
+  std::unique_ptr<Checkpoint> checkpoint;
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::unique_ptr<Decoder> decoder;
+  std::unique_ptr<RetrievalModel> retrieval;
+  double load_ms = 0;
+};
+
+enum class Layers {
+  kForRetrieval,  // as many as the profile needs
+  kAll,
+};
+
+absl::StatusOr<LoadedModel> LoadModel(const Settings& settings, Layers layers);
+
+}  // namespace ilre::cli

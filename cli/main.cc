@@ -1,0 +1,150 @@
+// The `ilre` program: reads the command line and runs one command. Exit status 0, 1 on failure, 2 on wrong usage.
+#include <cstdio>
+#include <functional>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "cli/ask_command.h"
+#include "cli/documents_command.h"
+#include "cli/ingest_command.h"
+#include "cli/settings.h"
+
+namespace ilre::cli {
+namespace {
+
+constexpr char kVersion[] = "0.1.0";
+
+using Command = std::function<absl::Status()>;
+
+void AddSettings(CLI::App* app, Settings* settings) {
+  app->add_option("--data-dir", settings->data_dir, "Folder of the documents [$ILRE_DATA_DIR, or ~/.local/share/ilre]");
+  app->add_option("--model", settings->model, "GGUF file or Hugging Face folder [$ILRE_MODEL, or the default model]");
+  app->add_option("--profile", settings->profile,
+                  "Retrieval profile [$ILRE_PROFILE, or the one shipped for the model]");
+  app->add_option("--device", settings->device, "cpu, cuda, cuda:N, npu, npu:N, or torch-cpu")->capture_default_str();
+  app->add_option("--threads", settings->threads, "Threads of the computation; 0: one for each processor")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1024));
+}
+
+void AddIngest(CLI::App* app, const Settings& settings, IngestArguments* arguments, Command* command) {
+  CLI::App* ingest = app->add_subcommand("ingest", "Read a document once, so that it can be asked");
+  ingest->add_option("name", arguments->name, "Its name: DOCUMENT or COLLECTION/DOCUMENT")->required();
+  ingest->add_option("file", arguments->file, "A UTF-8 text, or - for standard input")->required();
+  ingest->add_option("--collection", arguments->collection, "Collection of a name without one [default]");
+  auto* replace = ingest->add_flag("--replace", arguments->replace, "Replace what is stored under the name");
+  ingest->add_flag("--append", arguments->append, "Add to the end of a finished document")->excludes(replace);
+  ingest->add_option("--max-bytes", arguments->max_bytes, "Refuse longer documents")->capture_default_str();
+  ingest->add_option("--commit-blocks", arguments->commit_blocks, "Blocks of 256 tokens between two commits")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  ingest->add_flag("--acknowledge", arguments->acknowledge, "Print `acknowledged BYTES` after each durable commit");
+  ingest->callback([=, &settings] { *command = [=, &settings] { return RunIngest(settings, *arguments); }; });
+}
+
+void AddAsk(CLI::App* app, const Settings& settings, AskArguments* arguments, Command* command) {
+  CLI::App* ask = app->add_subcommand("ask", "Answer a question from documents: ilre ask NAME... QUESTION");
+  ask->add_option("words", arguments->words, "Names of documents, then the question");
+  ask->add_option("--collection", arguments->collection, "Collection of names without one; without names: all of it");
+  ask->add_option("--budget", arguments->budget, "Tokens to recall at the most; 0: as the profile says")
+      ->check(CLI::Range(0, 1 << 20));
+  auto* instruction =
+      ask->add_option("--instruction", arguments->instruction, "What to tell the model before the text");
+  ask->add_option("--answer-prefix", arguments->answer_prefix, "How the answer begins");
+  ask->add_option("--max-tokens", arguments->max_tokens, "Length of the answer; 0: recalled spans only")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 20));
+  ask->add_option("--stop", arguments->stop, "A string that ends the answer (may be repeated)")
+      ->expected(1)
+      ->take_all();
+  ask->add_option("--temperature", arguments->sampling.temperature, "0 is greedy")->capture_default_str();
+  ask->add_option("--top-p", arguments->sampling.top_p)->capture_default_str();
+  ask->add_option("--top-k", arguments->sampling.top_k)->capture_default_str();
+  ask->add_option("--seed", arguments->sampling.seed)->capture_default_str();
+  ask->add_option("--repetition-penalty", arguments->sampling.repetition_penalty)->capture_default_str();
+  ask->add_flag("--json", arguments->json, "One line of JSON");
+  ask->add_option(
+      "--batch", arguments->batch_file,
+      "Questions, one JSON object a line: {\"documents\": [...], \"question\": ...}; answers are JSON lines");
+  ask->callback([=, &settings] {
+    arguments->has_instruction = instruction->count() > 0;
+    if (arguments->batch_file.empty() == arguments->words.empty()) {
+      throw CLI::ValidationError("ask", "give either NAME... QUESTION or --batch FILE");
+    }
+    if (arguments->words.size() == 1 && arguments->collection.empty()) {
+      throw CLI::ValidationError(
+          "ask", "give the names of documents and then the question, or --collection C and the question");
+    }
+    *command = [=, &settings] { return RunAsk(settings, *arguments); };
+  });
+}
+
+void AddDocuments(CLI::App* app, const Settings& settings, DocumentsArguments* arguments, Command* command) {
+  CLI::App* documents = app->add_subcommand("documents", "List, show or delete documents");
+  documents->require_subcommand(1);
+  const auto add = [&](const char* name, const char* help, bool has_name,
+                       absl::Status (*run)(const Settings&, const DocumentsArguments&)) {
+    CLI::App* sub = documents->add_subcommand(name, help);
+    if (has_name) sub->add_option("name", arguments->name, "DOCUMENT or COLLECTION/DOCUMENT")->required();
+    sub->add_option("--collection", arguments->collection,
+                    has_name ? "Collection of a name without one [default]" : "Only documents of this collection");
+    if (run != &RunDocumentsDelete) sub->add_flag("--json", arguments->json, "JSON, one document a line");
+    sub->callback([=, &settings] { *command = [=, &settings] { return run(settings, *arguments); }; });
+  };
+  add("list", "All documents", false, &RunDocumentsList);
+  add("show", "What is known of one document", true, &RunDocumentsShow);
+  add("delete", "Remove a document and free its space", true, &RunDocumentsDelete);
+}
+
+void AddInspect(CLI::App* app, const Settings& settings, InspectArguments* arguments, Command* command) {
+  CLI::App* inspect = app->add_subcommand("inspect", "Look into the store");
+  inspect->add_option("name", arguments->name, "One document; without it the whole store");
+  inspect->add_option("--collection", arguments->collection, "Collection of a name without one");
+  inspect->add_flag("--verify", arguments->verify, "Read and check every record");
+  inspect->add_flag("--segments", arguments->segments, "Print the segments of a document as JSON lines");
+  inspect->add_flag("--json", arguments->json, "JSON");
+  inspect->callback([=, &settings] {
+    if (arguments->segments && arguments->name.empty())
+      throw CLI::ValidationError("inspect", "--segments needs a name");
+    *command = [=, &settings] { return RunInspect(settings, *arguments); };
+  });
+}
+
+int Main(int argc, char** argv) {
+  Settings settings;
+  IngestArguments ingest;
+  AskArguments ask;
+  DocumentsArguments documents;
+  InspectArguments inspect;
+  Command command;
+  CLI::App app(
+      "ILRe: ask long documents on a small machine. Documents are read once; questions are answered from the few "
+      "hundred tokens that matter.");
+  app.set_version_flag("--version", kVersion);
+  app.require_subcommand(1);
+  app.fallthrough();  // common options may stand behind the command
+  AddSettings(&app, &settings);
+  AddIngest(&app, settings, &ingest, &command);
+  AddAsk(&app, settings, &ask, &command);
+  AddDocuments(&app, settings, &documents, &command);
+  AddInspect(&app, settings, &inspect, &command);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {  // --help, --version
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "ilre: %s (see ilre --help)\n", error.what());
+    return 2;
+  }
+  const absl::Status status = command();
+  if (status.ok()) return 0;
+  std::fflush(stdout);
+  std::fprintf(stderr, "ilre: %s\n", std::string(status.message()).c_str());
+  return 1;
+}
+
+}  // namespace
+}  // namespace ilre::cli
+
+int main(int argc, char** argv) { return ilre::cli::Main(argc, argv); }

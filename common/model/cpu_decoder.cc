@@ -1,0 +1,424 @@
+#include "common/model/cpu_decoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+#include <optional>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/errors.h"
+#include "common/base/status_macros.h"
+#include "common/base/thread_pool.h"
+#include "common/kernels/banded_attention.h"
+#include "common/kernels/elementwise.h"
+#include "common/kernels/linear.h"
+#include "common/model/layer_names.h"
+
+namespace ilre {
+namespace {
+
+using kernels::PackedLinear;
+
+struct CpuLayer {
+  std::vector<float> attention_norm, ffn_norm;  // [D]
+  std::vector<float> query_norm, key_norm;      // [d], or empty
+  PackedLinear qkv;                             // [(H + 2G) d, D]: queries, keys, values
+  PackedLinear output;                          // [D, H d]
+  PackedLinear gate_up;                         // [2F, D]: gates, then ups
+  PackedLinear down;                            // [D, F]
+};
+
+// Reads tensors of a checkpoint and remembers which, so that what nobody read can be named.
+class TensorReader {
+ public:
+  explicit TensorReader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+
+  absl::StatusOr<std::vector<float>> Floats(const std::string& name, int64_t size) {
+    std::vector<float> values(static_cast<size_t>(size));
+    read_.insert(name);
+    ILRE_RETURN_IF_ERROR(checkpoint_.ReadTensor(name, {size}, absl::MakeSpan(values)));
+    return values;
+  }
+
+  struct Part {
+    std::string name;
+    int64_t rows;
+  };
+  // One layer out of several weights, one below the other, with their biases if `bias`.
+  absl::StatusOr<PackedLinear> Linear(const std::vector<Part>& parts, int64_t columns, bool bias = false) {
+    int64_t rows = 0;
+    for (const Part& part : parts) rows += part.rows;
+    std::vector<uint16_t> weight(static_cast<size_t>(rows * columns));
+    std::vector<float> biases;
+    int64_t row = 0;
+    for (const Part& part : parts) {
+      const std::string name = absl::StrCat(part.name, ".weight");
+      read_.insert(name);
+      ILRE_RETURN_IF_ERROR(
+          checkpoint_.ReadTensorBf16(name, {part.rows, columns},
+                                     absl::MakeSpan(weight).subspan(static_cast<size_t>(row * columns),
+                                                                    static_cast<size_t>(part.rows * columns))));
+      row += part.rows;
+      if (!bias) continue;
+      ILRE_ASSIGN_OR_RETURN(const std::vector<float> values, Floats(absl::StrCat(part.name, ".bias"), part.rows));
+      biases.insert(biases.end(), values.begin(), values.end());
+    }
+    return PackedLinear::FromBf16(weight.data(), rows, columns, bias ? biases.data() : nullptr);
+  }
+
+  // An error naming a weight that was never read.
+  absl::Status CheckAllRead() const {
+    for (const std::string& name : checkpoint_.TensorNames()) {
+      if (read_.contains(name) || absl::EndsWith(name, "rotary_emb.inv_freq")) continue;
+      if (name == kOutputName && checkpoint_.config().tied_embeddings) continue;  // a copy of the embedding
+      return errors::BadModelFile(checkpoint_.path(), absl::StrCat("tensor ", name, " is not part of the architecture ",
+                                                                   checkpoint_.config().architecture));
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  const Checkpoint& checkpoint_;
+  absl::flat_hash_set<std::string> read_;
+};
+
+// Cosines and sines of places [first, first + count): [count, d / 2] each.
+struct RotaryTable {
+  std::vector<float> cosines, sines;
+
+  RotaryTable(const std::vector<float>& frequencies, int64_t first, int64_t count) {
+    cosines.reserve(static_cast<size_t>(count) * frequencies.size());
+    sines.reserve(cosines.capacity());
+    for (int64_t place = first; place < first + count; ++place) {
+      for (const float frequency : frequencies) {
+        const float angle = static_cast<float>(place) * frequency;
+        cosines.push_back(std::cos(angle));
+        sines.push_back(std::sin(angle));
+      }
+    }
+  }
+};
+
+class CpuKvCache : public KvCache {
+ public:
+  int64_t num_tokens() const override { return length; }
+  void Truncate(int64_t num_tokens) override { length = std::min(length, std::max<int64_t>(num_tokens, 0)); }
+
+  int64_t length = 0, capacity = 0;
+  std::vector<std::vector<float>> keys, values;  // [layers]: [capacity, G * d], keys rotated
+};
+
+// Buffers of one call, reused from layer to layer.
+struct Scratch {
+  std::vector<float> normed, qkv, attended, gate_up, hidden, keys, values;
+};
+
+class CpuDecoder : public Decoder {
+ public:
+  absl::Status Init(const Checkpoint& checkpoint, const DecoderOptions& options);
+
+  absl::Status StreamBlock(absl::Span<const TokenId> ids, absl::Span<const Tap> taps, StreamState* state,
+                           std::vector<std::vector<float>>* outputs) const override;
+  absl::StatusOr<std::unique_ptr<KvCache>> NewCache(int64_t max_tokens) const override;
+  absl::Status Forward(absl::Span<const TokenId> ids, KvCache* cache, absl::Span<const Tap> taps, Logits want,
+                       std::vector<std::vector<float>>* outputs, std::vector<float>* logits,
+                       const KeepGoing& keep_going) const override;
+
+ private:
+  int64_t query_width() const { return config_.num_heads * config_.head_dim; }
+  int64_t key_width() const { return config_.num_kv_heads * config_.head_dim; }
+  int64_t qkv_width() const { return query_width() + 2 * key_width(); }
+
+  absl::StatusOr<CpuLayer> ReadLayer(TensorReader& reader, int layer) const;
+  std::vector<float> Embed(absl::Span<const TokenId> ids) const;  // [n, D]
+  // Fills scratch->qkv [n, (H + 2G) d], unrotated.
+  void Project(const CpuLayer& layer, const std::vector<float>& x, int64_t n, Scratch* scratch) const;
+  // scratch->qkv's queries over keys and values of the cache -> scratch->attended.
+  void Attend(const float* keys, const float* values, int64_t n, int64_t num_past, int64_t num_sinks, int64_t window,
+              Scratch* scratch) const;
+  // Output projection and feed-forward, added to x.
+  void Finish(const CpuLayer& layer, int64_t n, Scratch* scratch, std::vector<float>* x) const;
+  void CopyInputTaps(absl::Span<const Tap> taps, int layer, const std::vector<float>& x, int64_t n,
+                     std::vector<std::vector<float>>* outputs) const;
+  void CopyProjectionTaps(absl::Span<const Tap> taps, int layer, const Scratch& scratch, int64_t n,
+                          std::vector<std::vector<float>>* outputs) const;
+  // Sinks, window and these tokens, one after the other: [past + n, G d] each. Returns the number of sinks.
+  int64_t GatherStream(const StreamState::Layer& past, int64_t n, Scratch* scratch) const;
+  void AdvanceStream(int64_t n, int64_t window, const Scratch& scratch, StreamState::Layer* layer) const;
+
+  std::vector<float> frequencies_;  // [d / 2]
+  PackedLinear embedding_;          // [V, D]; the output projection too, where they are tied
+  PackedLinear output_;             // [V, D], or empty
+  std::vector<float> final_norm_;   // [D], or empty
+  std::vector<CpuLayer> layers_;
+};
+
+absl::StatusOr<CpuLayer> CpuDecoder::ReadLayer(TensorReader& reader, int index) const {
+  const auto name = [&](const char* rest) { return LayerTensorName(index, rest); };
+  const int64_t hidden = config_.hidden_size, ffn = config_.ffn_size;
+  CpuLayer layer;
+  ILRE_ASSIGN_OR_RETURN(layer.attention_norm, reader.Floats(name("input_layernorm.weight"), hidden));
+  ILRE_ASSIGN_OR_RETURN(layer.ffn_norm, reader.Floats(name("post_attention_layernorm.weight"), hidden));
+  if (config_.qk_norm) {
+    ILRE_ASSIGN_OR_RETURN(layer.query_norm, reader.Floats(name("self_attn.q_norm.weight"), config_.head_dim));
+    ILRE_ASSIGN_OR_RETURN(layer.key_norm, reader.Floats(name("self_attn.k_norm.weight"), config_.head_dim));
+  }
+  ILRE_ASSIGN_OR_RETURN(layer.qkv, reader.Linear({{name("self_attn.q_proj"), query_width()},
+                                                  {name("self_attn.k_proj"), key_width()},
+                                                  {name("self_attn.v_proj"), key_width()}},
+                                                 hidden, config_.qkv_bias));
+  ILRE_ASSIGN_OR_RETURN(layer.output, reader.Linear({{name("self_attn.o_proj"), hidden}}, query_width()));
+  ILRE_ASSIGN_OR_RETURN(layer.gate_up,
+                        reader.Linear({{name("mlp.gate_proj"), ffn}, {name("mlp.up_proj"), ffn}}, hidden));
+  ILRE_ASSIGN_OR_RETURN(layer.down, reader.Linear({{name("mlp.down_proj"), hidden}}, ffn));
+  return layer;
+}
+
+absl::Status CpuDecoder::Init(const Checkpoint& checkpoint, const DecoderOptions& options) {
+  config_ = checkpoint.config();
+  device_ = "cpu";
+  num_layers_ = static_cast<int>(options.num_layers < 0 ? config_.num_layers : options.num_layers);
+  frequencies_ = RotaryFrequencies(config_);
+  TensorReader reader(checkpoint);
+  const auto weight = [](const char* name) {
+    return std::string(absl::string_view(name).substr(0, absl::string_view(name).size() - 7));
+  };
+  ILRE_ASSIGN_OR_RETURN(embedding_, reader.Linear({{weight(kEmbeddingName), config_.vocab_size}}, config_.hidden_size));
+  for (int layer = 0; layer < num_layers_; ++layer) {
+    ILRE_ASSIGN_OR_RETURN(CpuLayer weights, ReadLayer(reader, layer));
+    layers_.push_back(std::move(weights));
+  }
+  if (num_layers_ < config_.num_layers) return absl::OkStatus();
+  ILRE_ASSIGN_OR_RETURN(final_norm_, reader.Floats(kFinalNormName, config_.hidden_size));
+  if (!config_.tied_embeddings) {
+    ILRE_ASSIGN_OR_RETURN(output_, reader.Linear({{weight(kOutputName), config_.vocab_size}}, config_.hidden_size));
+  }
+  return reader.CheckAllRead();
+}
+
+std::vector<float> CpuDecoder::Embed(absl::Span<const TokenId> ids) const {
+  std::vector<float> x(ids.size() * static_cast<size_t>(config_.hidden_size));
+  for (size_t i = 0; i < ids.size(); ++i) embedding_.CopyRow(ids[i], x.data() + i * config_.hidden_size);
+  return x;
+}
+
+void CpuDecoder::Project(const CpuLayer& layer, const std::vector<float>& x, int64_t n, Scratch* scratch) const {
+  ThreadPool& pool = DefaultPool();
+  scratch->normed.resize(x.size());
+  kernels::RmsNorm(x.data(), n, config_.hidden_size, layer.attention_norm.data(), config_.rms_norm_eps,
+                   scratch->normed.data(), pool);
+  scratch->qkv.resize(static_cast<size_t>(n * qkv_width()));
+  layer.qkv.Apply(scratch->normed.data(), n, scratch->qkv.data(), pool);
+  if (layer.query_norm.empty()) return;
+  kernels::RmsNormHeads(scratch->qkv.data(), n, config_.num_heads, config_.head_dim, layer.query_norm.data(),
+                        config_.rms_norm_eps, pool, qkv_width());
+  kernels::RmsNormHeads(scratch->qkv.data() + query_width(), n, config_.num_kv_heads, config_.head_dim,
+                        layer.key_norm.data(), config_.rms_norm_eps, pool, qkv_width());
+}
+
+void CpuDecoder::Attend(const float* keys, const float* values, int64_t n, int64_t num_past, int64_t num_sinks,
+                        int64_t window, Scratch* scratch) const {
+  scratch->attended.resize(static_cast<size_t>(n * query_width()));
+  kernels::BandedAttentionArgs args;
+  args.num_queries = n;
+  args.num_past = num_past;
+  args.num_sinks = num_sinks;
+  args.window = window;
+  args.num_heads = static_cast<int>(config_.num_heads);
+  args.num_kv_heads = static_cast<int>(config_.num_kv_heads);
+  args.head_dim = static_cast<int>(config_.head_dim);
+  args.scale = 1 / std::sqrt(static_cast<float>(config_.head_dim));
+  args.q = scratch->qkv.data();
+  args.q_stride = qkv_width();
+  args.k = keys;
+  args.v = values;
+  args.out = scratch->attended.data();
+  kernels::BandedAttention(args, DefaultPool());
+}
+
+void CpuDecoder::Finish(const CpuLayer& layer, int64_t n, Scratch* scratch, std::vector<float>* x) const {
+  ThreadPool& pool = DefaultPool();
+  layer.output.Apply(scratch->attended.data(), n, x->data(), pool, kernels::Accumulate::kAddTo);
+  kernels::RmsNorm(x->data(), n, config_.hidden_size, layer.ffn_norm.data(), config_.rms_norm_eps,
+                   scratch->normed.data(), pool);
+  scratch->gate_up.resize(static_cast<size_t>(n * 2 * config_.ffn_size));
+  scratch->hidden.resize(static_cast<size_t>(n * config_.ffn_size));
+  layer.gate_up.Apply(scratch->normed.data(), n, scratch->gate_up.data(), pool);
+  kernels::SiluMul(scratch->gate_up.data(), n, config_.ffn_size, scratch->hidden.data(), pool);
+  layer.down.Apply(scratch->hidden.data(), n, x->data(), pool, kernels::Accumulate::kAddTo);
+}
+
+void CpuDecoder::CopyInputTaps(absl::Span<const Tap> taps, int layer, const std::vector<float>& x, int64_t n,
+                               std::vector<std::vector<float>>* outputs) const {
+  for (size_t i = 0; i < taps.size(); ++i) {
+    if (taps[i].kind != Tap::Kind::kInput || taps[i].layer != layer) continue;
+    std::vector<float>& out = (*outputs)[i];
+    out.resize(x.size());
+    kernels::RmsNorm(x.data(), n, config_.hidden_size, nullptr, config_.rms_norm_eps, out.data(), DefaultPool());
+  }
+}
+
+void CpuDecoder::CopyProjectionTaps(absl::Span<const Tap> taps, int layer, const Scratch& scratch, int64_t n,
+                                    std::vector<std::vector<float>>* outputs) const {
+  for (size_t i = 0; i < taps.size(); ++i) {
+    if (taps[i].kind == Tap::Kind::kInput || taps[i].layer != layer) continue;
+    const bool keys = taps[i].kind == Tap::Kind::kKey;
+    const int64_t begin = keys ? query_width() : 0, width = keys ? key_width() : query_width();
+    std::vector<float>& out = (*outputs)[i];
+    out.resize(static_cast<size_t>(n * width));
+    for (int64_t row = 0; row < n; ++row) {
+      std::copy_n(scratch.qkv.data() + row * qkv_width() + begin, width, out.data() + row * width);
+    }
+  }
+}
+
+bool WantsProjection(absl::Span<const Tap> taps, int layer) {
+  return std::any_of(taps.begin(), taps.end(),
+                     [&](const Tap& tap) { return tap.layer == layer && tap.kind != Tap::Kind::kInput; });
+}
+
+int64_t CpuDecoder::GatherStream(const StreamState::Layer& past, int64_t n, Scratch* scratch) const {
+  const int64_t width = key_width(), sinks = static_cast<int64_t>(past.sink_keys.size()) / width,
+                num_past = sinks + static_cast<int64_t>(past.window_keys.size()) / width;
+  const auto gather = [&](const std::vector<uint16_t>& sink, const std::vector<uint16_t>& window, int64_t column,
+                          std::vector<float>* out) {
+    out->resize(static_cast<size_t>((num_past + n) * width));
+    kernels::ConvertFromBf16(sink.data(), static_cast<int64_t>(sink.size()), out->data());
+    kernels::ConvertFromBf16(window.data(), static_cast<int64_t>(window.size()), out->data() + sinks * width);
+    for (int64_t row = 0; row < n; ++row) {
+      std::copy_n(scratch->qkv.data() + row * qkv_width() + column, width, out->data() + (num_past + row) * width);
+    }
+  };
+  gather(past.sink_keys, past.window_keys, query_width(), &scratch->keys);
+  gather(past.sink_values, past.window_values, query_width() + width, &scratch->values);
+  return sinks;
+}
+
+void CpuDecoder::AdvanceStream(int64_t n, int64_t window, const Scratch& scratch, StreamState::Layer* layer) const {
+  const int64_t width = key_width();
+  const auto append = [&](int64_t column, std::vector<uint16_t>* bits) {
+    const size_t old = bits->size();
+    bits->resize(old + static_cast<size_t>(n * width));
+    for (int64_t row = 0; row < n; ++row) {
+      kernels::ConvertToBf16(scratch.qkv.data() + row * qkv_width() + column, width, bits->data() + old + row * width);
+    }
+    const size_t keep = static_cast<size_t>(window * width);
+    if (bits->size() > keep) bits->erase(bits->begin(), bits->end() - static_cast<ptrdiff_t>(keep));
+  };
+  append(query_width(), &layer->window_keys);
+  append(query_width() + width, &layer->window_values);
+}
+
+absl::Status CpuDecoder::StreamBlock(absl::Span<const TokenId> ids, absl::Span<const Tap> taps, StreamState* state,
+                                     std::vector<std::vector<float>>* outputs) const {
+  ILRE_RETURN_IF_ERROR(CheckIds(ids));
+  ILRE_RETURN_IF_ERROR(CheckTaps(taps));
+  const int depth = DepthOf(taps);
+  if (ids.empty() || ids.size() > kMaxStreamTokens || static_cast<int>(state->layers.size()) < depth) {
+    return errors::InvalidArgument("a stream takes 1 to 256 tokens at a time, over a state of enough layers");
+  }
+  outputs->assign(taps.size(), {});
+  const int64_t n = static_cast<int64_t>(ids.size());
+  std::vector<float> x = Embed(ids);
+  Scratch scratch;
+  std::optional<RotaryTable> rotary;  // the past is as long in every layer
+  for (int layer = 0;; ++layer) {
+    CopyInputTaps(taps, layer, x, n, outputs);
+    if (layer == depth && !WantsProjection(taps, layer)) return absl::OkStatus();
+    Project(layers_[layer], x, n, &scratch);
+    CopyProjectionTaps(taps, layer, scratch, n, outputs);
+    if (layer == depth) return absl::OkStatus();
+    StreamState::Layer& past = state->layers[layer];
+    const int64_t num_sinks = GatherStream(past, n, &scratch);
+    const int64_t total = static_cast<int64_t>(scratch.keys.size()) / key_width(), num_past = total - n;
+    AdvanceStream(n, state->window, scratch, &past);
+    if (!rotary.has_value()) rotary.emplace(frequencies_, 0, total);
+    kernels::Rope(scratch.keys.data(), total, config_.num_kv_heads, config_.head_dim, rotary->cosines.data(),
+                  rotary->sines.data(), DefaultPool());
+    const int64_t offset = num_past * config_.head_dim / 2;
+    kernels::Rope(scratch.qkv.data(), n, config_.num_heads, config_.head_dim, rotary->cosines.data() + offset,
+                  rotary->sines.data() + offset, DefaultPool(), qkv_width());
+    Attend(scratch.keys.data(), scratch.values.data(), n, num_past, num_sinks, state->window, &scratch);
+    Finish(layers_[layer], n, &scratch, &x);
+  }
+}
+
+absl::StatusOr<std::unique_ptr<KvCache>> CpuDecoder::NewCache(int64_t max_tokens) const {
+  if (max_tokens < 1 || max_tokens > int64_t{1} << 32) {
+    return errors::InvalidArgument(absl::StrCat("a cache for ", max_tokens, " tokens"));
+  }
+  auto cache = std::make_unique<CpuKvCache>();
+  cache->capacity = max_tokens;
+  try {
+    cache->keys.resize(num_layers_);
+    cache->values.resize(num_layers_);
+    for (int layer = 0; layer < num_layers_; ++layer) {
+      cache->keys[layer].resize(static_cast<size_t>(max_tokens * key_width()));
+      cache->values[layer].resize(static_cast<size_t>(max_tokens * key_width()));
+    }
+  } catch (const std::bad_alloc&) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
+                     absl::StrCat("no memory for a cache of ", max_tokens, " tokens"));
+  }
+  return std::unique_ptr<KvCache>(std::move(cache));
+}
+
+absl::Status CpuDecoder::Forward(absl::Span<const TokenId> ids, KvCache* cache, absl::Span<const Tap> taps, Logits want,
+                                 std::vector<std::vector<float>>* outputs, std::vector<float>* logits,
+                                 const KeepGoing& keep_going) const {
+  ILRE_RETURN_IF_ERROR(CheckIds(ids));
+  ILRE_RETURN_IF_ERROR(CheckTaps(taps));
+  auto* kv = static_cast<CpuKvCache*>(cache);
+  const int64_t n = static_cast<int64_t>(ids.size()), past = kv->length;
+  if (ids.empty()) return errors::InvalidArgument("no tokens to run");
+  if (past + n > kv->capacity) {
+    return errors::InvalidArgument(absl::StrCat("a cache for ", kv->capacity, " tokens cannot take ", past + n));
+  }
+  if (want != Logits::kNone && final_norm_.empty()) {
+    return errors::InvalidArgument("logits need all layers of the model");
+  }
+  if (outputs != nullptr) outputs->assign(taps.size(), {});
+  const int last = want == Logits::kNone ? DepthOf(taps) : num_layers_;
+  const RotaryTable rotary(frequencies_, past, n);
+  std::vector<float> x = Embed(ids);
+  Scratch scratch;
+  for (int layer = 0;; ++layer) {
+    if (keep_going && !keep_going()) return errors::Cancelled("running the model");
+    CopyInputTaps(taps, layer, x, n, outputs);
+    if (layer == last && !WantsProjection(taps, layer)) break;
+    Project(layers_[layer], x, n, &scratch);
+    CopyProjectionTaps(taps, layer, scratch, n, outputs);
+    if (layer == last) break;
+    kernels::Rope(scratch.qkv.data(), n, config_.num_heads + config_.num_kv_heads, config_.head_dim,
+                  rotary.cosines.data(), rotary.sines.data(), DefaultPool(), qkv_width());
+    for (int64_t row = 0; row < n; ++row) {
+      const float* keys = scratch.qkv.data() + row * qkv_width() + query_width();
+      std::copy_n(keys, key_width(), kv->keys[layer].data() + (past + row) * key_width());
+      std::copy_n(keys + key_width(), key_width(), kv->values[layer].data() + (past + row) * key_width());
+    }
+    Attend(kv->keys[layer].data(), kv->values[layer].data(), n, past, 0, INT64_MAX, &scratch);
+    Finish(layers_[layer], n, &scratch, &x);
+  }
+  kv->length = past + n;
+  if (want == Logits::kNone) return absl::OkStatus();
+  const int64_t rows = want == Logits::kLast ? 1 : n, hidden = config_.hidden_size;
+  std::vector<float> normed(static_cast<size_t>(rows * hidden));
+  kernels::RmsNorm(x.data() + (n - rows) * hidden, rows, hidden, final_norm_.data(), config_.rms_norm_eps,
+                   normed.data(), DefaultPool());
+  logits->resize(static_cast<size_t>(rows * config_.vocab_size));
+  (config_.tied_embeddings ? embedding_ : output_).Apply(normed.data(), rows, logits->data(), DefaultPool());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Decoder>> LoadCpuDecoder(const Checkpoint& checkpoint, const DecoderOptions& options) {
+  auto decoder = std::make_unique<CpuDecoder>();
+  ILRE_RETURN_IF_ERROR(decoder->Init(checkpoint, options));
+  return std::unique_ptr<Decoder>(std::move(decoder));
+}
+
+}  // namespace ilre

@@ -1,0 +1,121 @@
+// A decoder-only transformer, or its first layers: streamed over documents with a bounded state, or run as a whole.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "common/model/checkpoint.h"
+#include "common/model/model_config.h"
+#include "common/model/tokenizer.h"
+
+namespace ilre {
+
+// Something to be read off inside the model while tokens run through it.
+struct Tap {
+  enum class Kind {
+    kInput,  // the layer's input divided by its root mean square: [n, hidden_size]
+    kKey,    // keys before rotation: [n, num_kv_heads * head_dim]
+    kQuery,  // queries before rotation: [n, num_heads * head_dim]
+  };
+  Kind kind = Kind::kInput;
+  int layer = 0;  // from 0; an input of layer num_layers is what the last layer leaves
+};
+
+// The past of a stream, for each layer: keys (before rotation) and values of the sinks, which are the stream's first
+// tokens, and of the last `window` tokens after them. Kept as bfloat16 bits, so that a stored and restored stream goes
+// on bit for bit as an unbroken one. Plain data: copy it to fork a stream.
+struct StreamState {
+  struct Layer {
+    std::vector<uint16_t> sink_keys, sink_values;      // [num_sinks, num_kv_heads * head_dim]
+    std::vector<uint16_t> window_keys, window_values;  // [window tokens so far, num_kv_heads * head_dim]
+  };
+  std::vector<Layer> layers;  // [depth]
+  int64_t window = 0;         // tokens a token sees before itself, sinks apart (itself counted)
+};
+
+// Keys and values of a whole sequence, for every layer. Owned by one sequence; not thread-safe.
+class KvCache {
+ public:
+  virtual ~KvCache() = default;
+  virtual int64_t num_tokens() const = 0;
+  // Forgets everything after the first num_tokens tokens.
+  virtual void Truncate(int64_t num_tokens) = 0;
+};
+
+struct DecoderOptions {
+  // Layers to load, from the first; -1 for all. Without all of them there are no logits.
+  int num_layers = -1;
+  // "cpu": this project's kernels. "torch-cpu", "cuda", "cuda:1", "npu", ...: libtorch on that device; its backend
+  // library is loaded when asked for.
+  std::string device = "cpu";
+  absl::Status Validate() const;
+};
+
+// Weights are constant after loading and shared by all threads; all that changes is passed in. Calls of several threads
+// are safe as long as each has its own state or cache.
+class Decoder {
+ public:
+  // The most tokens that one call of StreamBlock takes.
+  static constexpr int kMaxStreamTokens = 256;
+
+  // Errors name the tensor: missing, of another shape; or left over, where all layers are loaded. FAILED_PRECONDITION
+  // with reason DEVICE_UNAVAILABLE if the device's library or the device is missing.
+  static absl::StatusOr<std::unique_ptr<Decoder>> Load(const Checkpoint& checkpoint, const DecoderOptions& options);
+  virtual ~Decoder() = default;
+
+  const ModelConfig& config() const { return config_; }
+  int num_layers() const { return num_layers_; }  // loaded
+  const std::string& device() const { return device_; }
+
+  // Layers that taps need whole: those below each tap.
+  static int DepthOf(absl::Span<const Tap> taps);
+
+  // Starts a stream whose sinks are `prefix` (1 to kMaxStreamTokens tokens), through layers [0, depth).
+  absl::StatusOr<StreamState> StartStream(absl::Span<const TokenId> prefix, int depth, int64_t window) const;
+
+  // Runs the next 1 to kMaxStreamTokens tokens: each sees the sinks, the window before it and itself. Positions are
+  // places in the cache of this call, so they stay below sinks + window + kMaxStreamTokens however long the stream is.
+  // `state` must have DepthOf(taps) layers or more; it advances by these tokens. outputs: [taps], each [n, width of the
+  // tap].
+  //
+  // The result depends on where a stream is cut into calls (positions do): documents use blocks of kBlockTokens.
+  virtual absl::Status StreamBlock(absl::Span<const TokenId> ids, absl::Span<const Tap> taps, StreamState* state,
+                                   std::vector<std::vector<float>>* outputs) const = 0;
+
+  // An empty cache with room for max_tokens tokens; RESOURCE_EXHAUSTED when that much memory cannot be had.
+  virtual absl::StatusOr<std::unique_ptr<KvCache>> NewCache(int64_t max_tokens) const = 0;
+
+  // Which logits Forward computes.
+  enum class Logits { kNone, kLast, kAll };
+
+  // Called between layers; false stops the call with CANCELLED.
+  using KeepGoing = std::function<bool()>;
+
+  // Plain causal attention over cache + ids. Appends ids to the cache. logits: [1 or n, vocab_size]; left empty for
+  // kNone. With taps and kNone, layers above the deepest tap are not run (and their cache not filled: use such a cache
+  // no more). After an error the cache is as before.
+  virtual absl::Status Forward(absl::Span<const TokenId> ids, KvCache* cache, absl::Span<const Tap> taps, Logits want,
+                               std::vector<std::vector<float>>* outputs, std::vector<float>* logits,
+                               const KeepGoing& keep_going = nullptr) const = 0;
+
+ protected:
+  // Checks ids and taps, which may come from outside.
+  absl::Status CheckIds(absl::Span<const TokenId> ids) const;
+  absl::Status CheckTaps(absl::Span<const Tap> taps) const;
+
+  ModelConfig config_;
+  int num_layers_ = 0;
+  std::string device_;
+};
+
+// Inverse rotary frequencies [head_dim / 2]: theta^(-2i/d), divided by the model's factors.
+// Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021, section 3.2.2.
+std::vector<float> RotaryFrequencies(const ModelConfig& config);
+
+}  // namespace ilre

@@ -1,0 +1,19 @@
+// Names of tensors in a checkpoint, in Hugging Face's spelling.
+#pragma once
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+namespace ilre {
+
+inline constexpr char kEmbeddingName[] = "model.embed_tokens.weight";  // [vocab, hidden]
+inline constexpr char kFinalNormName[] = "model.norm.weight";          // [hidden]
+inline constexpr char kOutputName[] = "lm_head.weight";                // [vocab, hidden]
+
+inline std::string LayerTensorName(int layer, absl::string_view rest) {
+  return absl::StrCat("model.layers.", layer, ".", rest);
+}
+
+}  // namespace ilre

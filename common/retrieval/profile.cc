@@ -1,0 +1,133 @@
+#include "common/retrieval/profile.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/errors.h"
+#include "xxhash.h"
+
+namespace ilre {
+namespace {
+
+absl::Status Bad(absl::string_view what) {
+  return MakeError(absl::StatusCode::kInvalidArgument, "BAD_PROFILE", absl::StrCat("retrieval profile: ", what));
+}
+
+bool AllFinite(const std::vector<float>& values) {
+  return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+}
+
+absl::Status ValidateHead(const RetrievalHead& head, const ModelConfig& model) {
+  if (head.layer < 0 || head.layer > model.num_layers) return Bad(absl::StrCat("no layer ", head.layer));
+  if (head.dim < 1 || head.dim > kMaxHeadDim) return Bad(absl::StrCat("head of ", head.dim, " dimensions"));
+  if (!std::isfinite(head.weight)) return Bad("a head's weight is not finite");
+  if (head.kind == RetrievalHead::Kind::kProbe) {
+    const size_t size = static_cast<size_t>(head.dim * model.hidden_size);
+    if (head.key_projection.size() != size || head.query_projection.size() != size ||
+        head.gate.size() != static_cast<size_t>(model.hidden_size)) {
+      return Bad(absl::StrCat("the weights of the probe at layer ", head.layer, " do not fit a model of hidden size ",
+                              model.hidden_size));
+    }
+    if (!AllFinite(head.key_projection) || !AllFinite(head.query_projection) || !AllFinite(head.gate) ||
+        !std::isfinite(head.gate_bias)) {
+      return Bad(absl::StrCat("the weights of the probe at layer ", head.layer, " are not finite"));
+    }
+    return absl::OkStatus();
+  }
+  if (head.layer == model.num_layers) return Bad(absl::StrCat("no layer ", head.layer));
+  if (head.dim != model.head_dim) return Bad("a key head's dimension is not the model's head size");
+  if (head.key_head < 0 || head.key_head >= model.num_kv_heads) return Bad(absl::StrCat("no key head ", head.key_head));
+  const int64_t group = model.num_heads / model.num_kv_heads;
+  if (head.query_heads.empty()) return Bad("a key head without query heads");
+  for (const int query_head : head.query_heads) {
+    if (query_head < 0 || query_head >= model.num_heads || query_head / group != head.key_head) {
+      return Bad(absl::StrCat("query head ", query_head, " does not share key head ", head.key_head));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Finds or adds a tap.
+int TapIndex(std::vector<Tap>* taps, const Tap& tap) {
+  for (size_t i = 0; i < taps->size(); ++i) {
+    if ((*taps)[i].kind == tap.kind && (*taps)[i].layer == tap.layer) return static_cast<int>(i);
+  }
+  taps->push_back(tap);
+  return static_cast<int>(taps->size()) - 1;
+}
+
+std::vector<Tap> TapsOf(const std::vector<RetrievalHead>& heads, Tap::Kind of_keys, std::vector<int>* tap_of_head) {
+  std::vector<Tap> taps;
+  if (tap_of_head != nullptr) tap_of_head->clear();
+  for (const RetrievalHead& head : heads) {
+    const int tap =
+        TapIndex(&taps, {head.kind == RetrievalHead::Kind::kProbe ? Tap::Kind::kInput : of_keys, head.layer});
+    if (tap_of_head != nullptr) tap_of_head->push_back(tap);
+  }
+  return taps;
+}
+
+}  // namespace
+
+absl::Status RetrievalProfile::Validate(const ModelConfig& config) const {
+  if (heads.empty() || heads.size() > kMaxHeads) return Bad(absl::StrCat(heads.size(), " heads"));
+  if (prefix.empty()) return Bad("the prefix is empty: a stream needs sinks");
+  if (window < 1 || window > 65536) return Bad(absl::StrCat("a window of ", window, " tokens"));
+  if (max_segment < 1 || max_segment > 4096) return Bad(absl::StrCat("segments of ", max_segment, " tokens"));
+  if (budget < 1 || budget > 1 << 20) return Bad(absl::StrCat("a budget of ", budget, " tokens"));
+  if (!(prompt_floor >= 0 && prompt_floor <= 1)) return Bad("prompt_floor is not in [0, 1]");
+  if (!(neighbour_weight >= 0 && neighbour_weight <= 10)) return Bad("neighbour_weight is not in [0, 10]");
+  if (min_prompt < 0) return Bad("min_prompt is negative");
+  for (const RetrievalHead& head : heads) {
+    if (absl::Status status = ValidateHead(head, config); !status.ok()) return status;
+  }
+  for (const Attention::Kernel& kernel : attention.kernels) {
+    if (kernel.size < 1 || kernel.size % 2 == 0 || kernel.size > 65535) {
+      return Bad(absl::StrCat("a pooling kernel of ", kernel.size, " tokens"));
+    }
+    if (kernel.budget < 1 || kernel.budget > 1 << 20) return Bad(absl::StrCat("a kernel's budget of ", kernel.budget));
+  }
+  if (!(lexical.weight >= 0 && std::isfinite(lexical.weight) && lexical.k1 >= 0 && lexical.b >= 0 && lexical.b <= 1)) {
+    return Bad("lexical weight, k1 or b out of range");
+  }
+  if (lexical.weight > 0 && !lexical_postings) return Bad("a lexical weight without lexical_postings");
+  if (rerank.shortlist < 0 || rerank.shortlist > 1 << 16) return Bad("a shortlist of unreasonable length");
+  if (rerank.shortlist > 0 && (rerank.layer < 0 || rerank.layer >= config.num_layers || rerank.query_head < 0 ||
+                               rerank.query_head >= config.num_heads)) {
+    return Bad("the reranking head is not one of the model's");
+  }
+  return absl::OkStatus();
+}
+
+std::vector<HeadFormat> RetrievalProfile::HeadFormats() const {
+  std::vector<HeadFormat> formats;
+  for (const RetrievalHead& head : heads) formats.push_back({static_cast<uint16_t>(head.dim), head.type});
+  return formats;
+}
+
+std::vector<Tap> RetrievalProfile::KeyTaps(std::vector<int>* tap_of_head) const {
+  return TapsOf(heads, Tap::Kind::kKey, tap_of_head);
+}
+
+std::vector<Tap> RetrievalProfile::QueryTaps(std::vector<int>* tap_of_head) const {
+  return TapsOf(heads, Tap::Kind::kQuery, tap_of_head);
+}
+
+std::string RetrievalProfile::EncodingFingerprint() const {
+  std::string canonical = absl::StrCat("ilre-encoding-1|", model, "|", prefix.size(), ":", prefix, "|", window, "|",
+                                       max_segment, "|", lexical_postings ? 1 : 0);
+  uint64_t hash = XXH3_64bits(canonical.data(), canonical.size());
+  for (const RetrievalHead& head : heads) {
+    canonical = absl::StrCat(static_cast<int>(head.kind), "|", head.layer, "|", head.dim, "|",
+                             static_cast<int>(head.type), "|", head.key_head);
+    hash = XXH3_64bits_withSeed(canonical.data(), canonical.size(), hash);
+    hash = XXH3_64bits_withSeed(head.key_projection.data(), head.key_projection.size() * sizeof(float), hash);
+  }
+  return absl::StrFormat("%016x", hash);
+}
+
+}  // namespace ilre

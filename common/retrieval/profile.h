@@ -1,0 +1,117 @@
+// The retrieval profile: everything that stored vectors and scores depend on. Made by `ilre calibrate`, kept as JSON
+// beside a safetensors file with the weights of its probes, recorded (as a fingerprint) with each document.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/model/decoder.h"
+#include "common/store/records.h"
+
+namespace ilre {
+
+// What gives each token its stored vector, and each question token the vector to compare with it.
+struct RetrievalHead {
+  enum class Kind {
+    // A trained projection of a layer's input h (divided by its root mean square): a token stores
+    // normalize(Wk h); a question token compares with normalize(Wq h) and counts with weight softplus(g h + c).
+    kProbe,
+    // A key head of the model itself, before rotation; compared with the query heads that share it, over sqrt(dim).
+    kKey,
+  };
+  Kind kind = Kind::kProbe;
+  int layer = 0;  // from 0
+  int dim = 0;    // of the stored vector; for kKey the model's head size
+  VectorType type = VectorType::kBf16;
+  float weight = 1;              // of this head's scores in the sum over heads
+  int key_head = 0;              // kKey: whose keys are stored
+  std::vector<int> query_heads;  // kKey: which query heads look at them
+  // kProbe, in float32, row-major.
+  std::vector<float> key_projection;    // Wk [dim, hidden_size]
+  std::vector<float> query_projection;  // Wq [dim, hidden_size]
+  std::vector<float> gate;              // g [hidden_size]
+  float gate_bias = 0;                  // c
+};
+
+struct RetrievalProfile {
+  static constexpr int kFormat = 1;
+
+  std::string name;
+  std::string model;  // fingerprint of the weights it was made for
+
+  // --- What stored bytes depend on.
+  std::string prefix;            // the stream's sinks, before every document; control tokens are parsed
+  int window = 256;              // tokens that a token sees
+  int max_segment = 96;          // tokens; longer sentences and lines are cut
+  bool lexical_postings = true;  // whether words are indexed beside the vectors
+  std::vector<RetrievalHead> heads;
+
+  // --- What scores depend on.
+  std::string neutral_passage;  // read before every question, in place of a document
+  std::string question_prefix;  // between the passage and the question, for example "\n\nQuestion: "
+  enum class Scoring {
+    // The mean over question tokens, by their weights, of the maximum over the segment's tokens.
+    kMaxSim,
+    kAttention,  // softmax over all tokens of the searched documents, as in arXiv 2508.17892
+  };
+  Scoring scoring = Scoring::kMaxSim;
+
+  struct Attention {  // of Scoring::kAttention
+    enum class Positions { kNone, kAbsolute };
+    Positions positions =
+        Positions::kNone;  // kAbsolute: keys and queries rotated by their place in document + question
+    enum class Reduce { kMax, kSum };
+    Reduce reduce = Reduce::kMax;  // over question tokens (and heads)
+    struct Kernel {
+      int size = 1;    // tokens, odd: a token's score becomes the maximum of its neighbourhood
+      int budget = 0;  // tokens taken by this kernel; of a smaller whole budget, its share
+    };
+    std::vector<Kernel> kernels;  // empty: whole segments by the sum of their tokens' scores
+  };
+  Attention attention;
+
+  struct Lexical {
+    // Of BM25 in the sum, as a share of the greatest BM25 score that the question could have; 0: not used.
+    float weight = 0;
+    float k1 = 0.9f, b = 0.4f;
+  };
+  Lexical lexical;
+
+  // Of the better neighbour's score that is added to a segment's own: sentences that say "he" or "this" stand beside the
+  // one that names the thing.
+  float neighbour_weight = 0;
+
+  struct Rerank {
+    int shortlist = 0;  // tokens that are looked at again; 0: no rerank
+    int layer = 0;
+    int query_head = 0;
+  };
+  Rerank rerank;
+
+  int budget = 512;  // tokens recalled if a request does not say
+  // Of what is recalled, the prompt for the answer holds only segments that score at least this share of the way from the
+  // median of all segments to the best one (a small model answers better from little text); 0: all that is recalled.
+  float prompt_floor = 0;
+  int min_prompt = 0;  // tokens that go into the prompt whatever the floor says
+
+  absl::Status Validate(const ModelConfig& model) const;
+  std::vector<HeadFormat> HeadFormats() const;
+  // Taps of the model that give the stored vectors: one a distinct (kind, layer), and which of them each head uses.
+  std::vector<Tap> KeyTaps(std::vector<int>* tap_of_head) const;
+  // Taps for questions.
+  std::vector<Tap> QueryTaps(std::vector<int>* tap_of_head) const;
+  // 16 hexadecimal digits over what stored bytes depend on; changing how scores are computed leaves it.
+  std::string EncodingFingerprint() const;
+};
+
+// Reads a profile: `path` is the JSON file; its weights lie beside it. Errors name the file and the field.
+absl::StatusOr<RetrievalProfile> LoadProfile(const std::string& path);
+
+// Writes `path` and, for probes, the safetensors file beside it (the same name with .safetensors).
+absl::Status SaveProfile(const RetrievalProfile& profile, const std::string& path);
+
+}  // namespace ilre

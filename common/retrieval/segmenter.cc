@@ -1,0 +1,81 @@
+#include "common/retrieval/segmenter.h"
+
+namespace ilre {
+namespace {
+
+enum Phase : uint8_t { kInside = 0, kAfterStop = 1 };
+
+bool IsSpace(uint8_t c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+bool IsStop(uint8_t c) { return c == '.' || c == '!' || c == '?'; }
+bool IsCloser(uint8_t c) { return c == '"' || c == '\'' || c == ')' || c == ']' || c == '}'; }
+
+// U+3002 is E3 80 82; U+FF01 is EF BC 81; U+FF1F is EF BC 9F. Returns how many bytes are matched after `byte`, 3 for
+// all.
+uint8_t MatchCjkStop(uint8_t matched, uint8_t byte) {
+  // States: 1 = E3, 2 = E3 80, 4 = EF, 5 = EF BC.
+  switch (matched) {
+    case 1:
+      if (byte == 0x80) return 2;
+      break;
+    case 2:
+      if (byte == 0x82) return 3;
+      break;
+    case 4:
+      if (byte == 0xBC) return 5;
+      break;
+    case 5:
+      if (byte == 0x81 || byte == 0x9F) return 3;
+      break;
+    default:
+      break;
+  }
+  return byte == 0xE3 ? 1 : byte == 0xEF ? 4 : 0;
+}
+
+}  // namespace
+
+void Segmenter::TakeByte(uint8_t byte) {
+  if (byte == '\n') {
+    state_.boundary = true;
+    state_.phase = kInside;
+    state_.cjk = 0;
+    return;
+  }
+  if (IsSpace(byte)) {
+    if (state_.phase == kAfterStop) state_.boundary = true;
+    state_.phase = kInside;
+    state_.cjk = 0;
+    return;
+  }
+  state_.cjk = MatchCjkStop(state_.cjk, byte);
+  if (state_.cjk == 3) {  // CJK text has no white space between sentences
+    state_.boundary = true;
+    state_.phase = kInside;
+    state_.cjk = 0;
+  } else if (IsStop(byte)) {
+    state_.phase = kAfterStop;
+  } else if (!(state_.phase == kAfterStop && IsCloser(byte))) {
+    state_.phase = kInside;
+  }
+}
+
+bool Segmenter::StartsSegment(absl::string_view token_bytes) {
+  // A segment that is too long is cut, though never within a character.
+  const bool within_character = !token_bytes.empty() && (static_cast<uint8_t>(token_bytes[0]) & 0xC0) == 0x80;
+  bool starts = state_.length >= max_segment_ && !within_character;
+  bool seen_text = false;
+  for (const char c : token_bytes) {
+    const uint8_t byte = static_cast<uint8_t>(c);
+    if (!seen_text && !IsSpace(byte)) {
+      seen_text = true;
+      if (state_.boundary) starts = true;
+      state_.boundary = false;
+    }
+    TakeByte(byte);
+  }
+  if (state_.length == 0) starts = true;  // the document's first token
+  state_.length = starts ? 1 : state_.length + 1;
+  return starts;
+}
+
+}  // namespace ilre

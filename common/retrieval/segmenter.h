@@ -1,0 +1,38 @@
+// Cuts a stream of tokens into segments: sentences and lines, the units that are recalled.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/strings/string_view.h"
+
+namespace ilre {
+
+// A boundary lies after a sentence's end (. ! ? and what closes it, followed by white space; or 。！？ of CJK text) and
+// after a newline; a token starts a segment if a boundary lies at or before its first byte that is not white space.
+// Segments of max_segment tokens are cut. Whether a token starts a segment depends only on the text up to its own end,
+// so blocks can be written as they come. Plain data: its fields are the state to be stored and restored.
+class Segmenter {
+ public:
+  struct State {
+    uint8_t phase = 0;     // within a possible sentence end
+    uint8_t cjk = 0;       // bytes of a CJK full stop matched so far
+    bool boundary = true;  // a boundary lies before the next byte that is not white space
+    uint32_t length = 0;   // tokens of the current segment
+  };
+
+  explicit Segmenter(int max_segment) : max_segment_(max_segment) {}
+  Segmenter(int max_segment, State state) : max_segment_(max_segment), state_(state) {}
+
+  // Takes the bytes of the next token; true if it starts a segment. The first token of a document always does.
+  bool StartsSegment(absl::string_view token_bytes);
+
+  const State& state() const { return state_; }
+
+ private:
+  void TakeByte(uint8_t byte);
+
+  uint32_t max_segment_;
+  State state_;
+};
+
+}  // namespace ilre

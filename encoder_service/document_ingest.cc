@@ -1,0 +1,268 @@
+#include "encoder_service/document_ingest.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/errors.h"
+#include "common/base/status_macros.h"
+#include "common/base/utf8.h"
+#include "common/retrieval/lexical.h"
+#include "xxhash.h"
+
+namespace ilre {
+namespace {
+
+// Tokenizing is tried when this much text has come: looking for a place to cut after every byte would cost more than
+// the tokens.
+constexpr size_t kTokenizeBytes = 4096;
+
+// Text is handed on in pieces of this size, so that a large call is not held in memory twice.
+constexpr size_t kPieceBytes = 64 << 10;
+
+absl::Status CheckSameModel(const DocumentRow& row, const RetrievalModel& model) {
+  const auto check = [&](absl::string_view what, const std::string& stored, const std::string& loaded) -> absl::Status {
+    if (stored == loaded) return absl::OkStatus();
+    return MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_MISMATCH",
+                     absl::StrCat("document ", row.collection, "/", row.document, " was read with the ",
+                                  std::string(what), " ", stored, "; the one loaded is ", loaded));
+  };
+  ILRE_RETURN_IF_ERROR(check("model", row.model, model.model_fingerprint()));
+  ILRE_RETURN_IF_ERROR(check("tokenizer", row.tokenizer, model.tokenizer().fingerprint()));
+  return check("profile", row.profile, model.encoding_fingerprint());
+}
+
+}  // namespace
+
+absl::Status IngestOptions::Validate() const {
+  if (commit_blocks < 1 || commit_blocks > 4096) {
+    return errors::InvalidArgument(absl::StrCat("commit_blocks is ", commit_blocks, ", outside 1 to 4096"));
+  }
+  return absl::OkStatus();
+}
+
+// A block with everything that belongs to it, alive until its commit.
+struct DocumentIngest::FinishedBlock {
+  std::vector<TokenId> ids;
+  std::vector<uint32_t> ends;
+  std::unique_ptr<bool[]> segment_starts;
+  std::string text;
+  uint64_t text_begin;
+  uint32_t number;
+  std::vector<HeadVectors> vectors;
+  LexicalData lexical;
+};
+
+DocumentIngest::DocumentIngest(KeyStore& store, const RetrievalModel& model, const IngestOptions& options)
+    : store_(store), model_(model), options_(options) {}
+
+DocumentIngest::~DocumentIngest() = default;
+
+absl::StatusOr<std::unique_ptr<DocumentIngest>> DocumentIngest::Begin(KeyStore& store, const RetrievalModel& model,
+                                                                      absl::string_view collection,
+                                                                      absl::string_view document, bool append,
+                                                                      const IngestOptions& options) {
+  ILRE_RETURN_IF_ERROR(options.Validate());
+  std::unique_ptr<DocumentIngest> ingest(new DocumentIngest(store, model, options));
+  absl::StatusOr<DocumentRow> row = store.GetDocument(collection, document);
+  if (absl::IsNotFound(row.status())) {
+    DocumentRow fresh;
+    fresh.collection = std::string(collection);
+    fresh.document = std::string(document);
+    fresh.model = model.model_fingerprint();
+    fresh.tokenizer = model.tokenizer().fingerprint();
+    fresh.profile = model.encoding_fingerprint();
+    row = store.CreateDocument(fresh);
+  }
+  ILRE_ASSIGN_OR_RETURN(ingest->row_, std::move(row));
+  const std::string name = absl::StrCat(ingest->row_.collection, "/", ingest->row_.document);
+  ILRE_RETURN_IF_ERROR(CheckSameModel(ingest->row_, model));
+  if (ingest->row_.state == DocumentState::kFailed) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "DOCUMENT_FAILED",
+                     absl::StrCat("document ", name, " has failed (", ingest->row_.failure, "): delete or replace it"));
+  }
+  if (ingest->row_.state == DocumentState::kReady && !append) {
+    return MakeError(absl::StatusCode::kAlreadyExists, "DOCUMENT_EXISTS", absl::StrCat("document ", name, " exists"));
+  }
+  ILRE_RETURN_IF_ERROR(Annotate(ingest->Restore(), absl::StrCat("document ", name)));
+  return ingest;
+}
+
+absl::Status DocumentIngest::Restore() {
+  if (row_.committed_bytes == 0) {
+    state_.stream = model_.document_start();
+    return absl::OkStatus();
+  }
+  ILRE_ASSIGN_OR_RETURN(const std::string bytes, store_.ReadState(row_));
+  ILRE_ASSIGN_OR_RETURN(state_, ParseIngestState(bytes, model_.document_start()));
+  if (state_.received_bytes() != row_.committed_bytes || state_.num_blocks > row_.num_blocks) {
+    return MakeError(absl::StatusCode::kDataLoss, "STATE_DAMAGED", "its state does not fit its row");
+  }
+  // A call may have ended within a character.
+  const size_t tail = state_.pending_text.size() - std::min<size_t>(3, state_.pending_text.size());
+  for (size_t i = tail; i < state_.pending_text.size(); ++i) {
+    const absl::string_view rest = absl::string_view(state_.pending_text).substr(i);
+    if (Utf8IsIncomplete(rest)) {
+      partial_character_ = std::string(rest);
+      break;
+    }
+  }
+  progress_ = {state_.received_bytes(), state_.received_bytes(), uint64_t{state_.num_blocks} * kBlockTokens};
+  return absl::OkStatus();
+}
+
+// Checks that the document so far and `bytes` is UTF-8 without NULs, up to a character that is still incomplete.
+absl::Status DocumentIngest::CheckText(absl::string_view bytes) {
+  const size_t held = partial_character_.size();
+  const auto offset = [&](size_t in_joined) { return progress_.received_bytes - held + in_joined; };
+  const std::string joined = absl::StrCat(partial_character_, std::string(bytes));
+  if (const size_t nul = joined.find('\0'); nul != std::string::npos) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "BINARY_TEXT",
+                     absl::StrCat("byte ", offset(nul), " is NUL: this is a binary file, not text"));
+  }
+  const size_t valid = Utf8ValidPrefix(joined);
+  const absl::string_view rest = absl::string_view(joined).substr(valid);
+  if (!rest.empty() && !Utf8IsIncomplete(rest)) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "NOT_UTF8",
+                     absl::StrCat("the text is not UTF-8 at byte ", offset(valid)));
+  }
+  partial_character_ = std::string(rest);
+  return absl::OkStatus();
+}
+
+absl::Status DocumentIngest::Write(absl::string_view bytes) {
+  while (!bytes.empty()) {
+    const absl::string_view piece = bytes.substr(0, kPieceBytes);
+    bytes.remove_prefix(piece.size());
+    ILRE_RETURN_IF_ERROR(CheckText(piece));
+    state_.pending_text.append(piece.data(), piece.size());
+    progress_.received_bytes += piece.size();
+    untried_bytes_ += piece.size();
+    if (untried_bytes_ < kTokenizeBytes) continue;
+    ILRE_RETURN_IF_ERROR(Tokenize(/*to_the_end=*/false));
+    ILRE_RETURN_IF_ERROR(EncodeBlocks(/*to_the_end=*/false));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DocumentIngest::Tokenize(bool to_the_end) {
+  untried_bytes_ = 0;
+  const absl::string_view raw = absl::string_view(state_.pending_text).substr(state_.tokenized_bytes());
+  const size_t ready = to_the_end ? raw.size() : model_.tokenizer().SafePrefix(raw);
+  if (ready == 0) return absl::OkStatus();
+  const bool at_start = state_.num_blocks == 0 && state_.pending_ids.empty();
+  const uint32_t base = state_.tokenized_bytes();
+  const Tokens tokens = model_.tokenizer().Encode(raw.substr(0, ready), SpecialTokens::kPlainText,
+                                                  at_start ? TextPosition::kStart : TextPosition::kContinued);
+  state_.pending_ids.insert(state_.pending_ids.end(), tokens.ids.begin(), tokens.ids.end());
+  for (const uint32_t end : tokens.ends) state_.pending_ends.push_back(base + end);
+  return absl::OkStatus();
+}
+
+absl::Status DocumentIngest::EncodeBlocks(bool to_the_end) {
+  while (state_.pending_ids.size() >= kBlockTokens || (to_the_end && !state_.pending_ids.empty())) {
+    if (options_.should_stop && options_.should_stop()) return errors::Cancelled("the ingest");
+    ILRE_RETURN_IF_ERROR(EncodeOneBlock(std::min<size_t>(kBlockTokens, state_.pending_ids.size())));
+    if (!to_the_end && finished_.size() >= static_cast<size_t>(options_.commit_blocks)) {
+      ILRE_RETURN_IF_ERROR(CommitBlocks(DocumentState::kIngesting, EncodeIngestState(state_)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DocumentIngest::EncodeOneBlock(size_t num_tokens) {
+  auto block = std::make_unique<FinishedBlock>();
+  block->number = state_.num_blocks;
+  block->text_begin = state_.block_bytes;
+  block->ids.assign(state_.pending_ids.begin(), state_.pending_ids.begin() + static_cast<ptrdiff_t>(num_tokens));
+  block->ends.assign(state_.pending_ends.begin(), state_.pending_ends.begin() + static_cast<ptrdiff_t>(num_tokens));
+  const uint32_t text_bytes = block->ends.back();
+  block->text = state_.pending_text.substr(0, text_bytes);
+  block->segment_starts = std::make_unique<bool[]>(num_tokens);
+  Segmenter segmenter(model_.profile().max_segment, state_.segmenter);
+  uint32_t token_begin = 0;
+  for (size_t i = 0; i < num_tokens; ++i) {
+    block->segment_starts[i] =
+        segmenter.StartsSegment(absl::string_view(block->text).substr(token_begin, block->ends[i] - token_begin));
+    token_begin = block->ends[i];
+  }
+  state_.segmenter = segmenter.state();
+  if (model_.profile().lexical_postings) {
+    block->lexical = BuildLexical(block->text, block->ends, block->segment_starts.get());
+  }
+  ILRE_ASSIGN_OR_RETURN(block->vectors, model_.EncodeBlock(block->ids, &state_.stream));
+
+  state_.pending_ids.erase(state_.pending_ids.begin(), state_.pending_ids.begin() + static_cast<ptrdiff_t>(num_tokens));
+  state_.pending_ends.erase(state_.pending_ends.begin(),
+                            state_.pending_ends.begin() + static_cast<ptrdiff_t>(num_tokens));
+  for (uint32_t& end : state_.pending_ends) end -= text_bytes;
+  state_.pending_text.erase(0, text_bytes);
+  state_.text_checksum = XXH3_64bits_withSeed(block->text.data(), block->text.size(), state_.text_checksum);
+  state_.block_bytes += text_bytes;
+  ++state_.num_blocks;
+  progress_.num_tokens += num_tokens;
+  finished_.push_back(std::move(block));
+  return absl::OkStatus();
+}
+
+absl::Status DocumentIngest::CommitBlocks(DocumentState row_state, absl::string_view state) {
+  Commit commit;
+  commit.row = row_;
+  commit.row.state = row_state;
+  commit.row.committed_bytes = progress_.received_bytes;
+  commit.row.num_blocks = state_.num_blocks;
+  commit.row.num_tokens = progress_.num_tokens;
+  commit.row.text_checksum = state_.text_checksum;
+  commit.state = state;
+  const uint64_t fingerprint = CombinedFingerprint(row_.model, row_.tokenizer, row_.profile);
+  const std::vector<HeadFormat> heads = model_.profile().HeadFormats();
+  for (const auto& finished : finished_) {
+    Commit::Block& block = commit.blocks.emplace_back();
+    block.data.document_uid = row_.uid;
+    block.data.block = finished->number;
+    block.data.fingerprint = fingerprint;
+    block.data.text_begin = finished->text_begin;
+    block.data.ids = finished->ids;
+    block.data.ends = finished->ends;
+    block.data.segment_starts = finished->segment_starts.get();
+    block.data.heads = heads;
+    for (const HeadVectors& vectors : finished->vectors) {
+      block.data.vectors.push_back(vectors.bytes);
+      block.data.scales.push_back(vectors.scales);
+    }
+    block.text = finished->text;
+    if (model_.profile().lexical_postings) block.lexical = &finished->lexical;
+  }
+  ILRE_ASSIGN_OR_RETURN(row_, store_.Apply(commit));
+  progress_.committed_bytes = row_.committed_bytes;
+  finished_.clear();
+  return absl::OkStatus();
+}
+
+absl::Status DocumentIngest::Flush() {
+  ILRE_RETURN_IF_ERROR(Tokenize(/*to_the_end=*/false));
+  ILRE_RETURN_IF_ERROR(EncodeBlocks(/*to_the_end=*/false));
+  if (finished_.empty() && progress_.committed_bytes == progress_.received_bytes) return absl::OkStatus();
+  return CommitBlocks(DocumentState::kIngesting, EncodeIngestState(state_));
+}
+
+absl::Status DocumentIngest::Finish() {
+  if (progress_.received_bytes == 0) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "EMPTY_DOCUMENT", "the document is empty");
+  }
+  if (!partial_character_.empty()) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "NOT_UTF8",
+                     absl::StrCat("the text ends within a character, at byte ",
+                                  progress_.received_bytes - partial_character_.size()));
+  }
+  ILRE_RETURN_IF_ERROR(Tokenize(/*to_the_end=*/false));
+  ILRE_RETURN_IF_ERROR(EncodeBlocks(/*to_the_end=*/false));
+  // What is appended later goes on from here: the end of this text may be tokenized otherwise once more follows.
+  const std::string state = EncodeIngestState(state_);
+  ILRE_RETURN_IF_ERROR(Tokenize(/*to_the_end=*/true));
+  ILRE_RETURN_IF_ERROR(EncodeBlocks(/*to_the_end=*/true));
+  return CommitBlocks(DocumentState::kReady, state);
+}
+
+}  // namespace ilre

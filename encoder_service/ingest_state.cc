@@ -1,0 +1,131 @@
+#include "encoder_service/ingest_state.h"
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "absl/status/status.h"
+#include "common/base/errors.h"
+
+namespace ilre {
+namespace {
+
+constexpr uint32_t kStateVersion = 1;  // frozen: docs/formats.md
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "stored numbers are little-endian");
+
+template <typename T>
+void Put(T value, std::string* out) {
+  static_assert(std::is_arithmetic_v<T>);
+  out->append(reinterpret_cast<const char*>(&value), sizeof(value));
+}
+
+template <typename T>
+void PutArray(const std::vector<T>& values, std::string* out) {
+  Put<uint32_t>(static_cast<uint32_t>(values.size()), out);
+  out->append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+}
+
+// Takes numbers from the front of bytes that are not to be trusted; after a first failure everything fails.
+class Reader {
+ public:
+  explicit Reader(absl::string_view bytes) : rest_(bytes) {}
+
+  template <typename T>
+  T Take() {
+    T value{};
+    if (Need(sizeof(T))) {
+      std::memcpy(&value, rest_.data(), sizeof(T));
+      rest_.remove_prefix(sizeof(T));
+    }
+    return value;
+  }
+  template <typename T>
+  std::vector<T> TakeArray() {
+    const size_t count = Take<uint32_t>();
+    std::vector<T> values;
+    if (!Need(count * sizeof(T))) return values;
+    values.resize(count);
+    std::memcpy(values.data(), rest_.data(), count * sizeof(T));
+    rest_.remove_prefix(count * sizeof(T));
+    return values;
+  }
+  std::string TakeString() {
+    const size_t size = Take<uint32_t>();
+    if (!Need(size)) return {};
+    std::string text(rest_.substr(0, size));
+    rest_.remove_prefix(size);
+    return text;
+  }
+  bool FinishedWell() const { return ok_ && rest_.empty(); }
+
+ private:
+  bool Need(size_t bytes) {
+    if (bytes > rest_.size()) ok_ = false;
+    return ok_;
+  }
+
+  absl::string_view rest_;
+  bool ok_ = true;
+};
+
+absl::Status Damaged(absl::string_view what) { return MakeError(absl::StatusCode::kDataLoss, "STATE_DAMAGED", what); }
+
+}  // namespace
+
+std::string EncodeIngestState(const IngestState& state) {
+  std::string out;
+  Put(kStateVersion, &out);
+  Put(state.num_blocks, &out);
+  Put(state.block_bytes, &out);
+  Put(state.text_checksum, &out);
+  Put(state.segmenter.phase, &out);
+  Put(state.segmenter.cjk, &out);
+  Put<uint8_t>(state.segmenter.boundary, &out);
+  Put(state.segmenter.length, &out);
+  Put<uint32_t>(static_cast<uint32_t>(state.pending_text.size()), &out);
+  out += state.pending_text;
+  PutArray(state.pending_ids, &out);
+  PutArray(state.pending_ends, &out);
+  Put<uint32_t>(static_cast<uint32_t>(state.stream.layers.size()), &out);
+  for (const StreamState::Layer& layer : state.stream.layers) {
+    PutArray(layer.window_keys, &out);
+    PutArray(layer.window_values, &out);
+  }
+  return out;
+}
+
+absl::StatusOr<IngestState> ParseIngestState(absl::string_view bytes, const StreamState& document_start) {
+  Reader reader(bytes);
+  const uint32_t version = reader.Take<uint32_t>();
+  if (version != kStateVersion) return Damaged("the state to resume from has an unknown version");
+  IngestState state;
+  state.num_blocks = reader.Take<uint32_t>();
+  state.block_bytes = reader.Take<uint64_t>();
+  state.text_checksum = reader.Take<uint64_t>();
+  state.segmenter.phase = reader.Take<uint8_t>();
+  state.segmenter.cjk = reader.Take<uint8_t>();
+  state.segmenter.boundary = reader.Take<uint8_t>() != 0;
+  state.segmenter.length = reader.Take<uint32_t>();
+  state.pending_text = reader.TakeString();
+  state.pending_ids = reader.TakeArray<TokenId>();
+  state.pending_ends = reader.TakeArray<uint32_t>();
+  state.stream = document_start;
+  if (reader.Take<uint32_t>() != document_start.layers.size())
+    return Damaged("the state is of another number of layers");
+  for (StreamState::Layer& layer : state.stream.layers) {
+    const size_t width = layer.sink_keys.size();  // a whole number of rows; the window must be one too, of the same row
+    layer.window_keys = reader.TakeArray<uint16_t>();
+    layer.window_values = reader.TakeArray<uint16_t>();
+    if (width == 0 || layer.window_keys.size() != layer.window_values.size())
+      return Damaged("the state's window is damaged");
+  }
+  if (!reader.FinishedWell() || state.pending_ids.size() != state.pending_ends.size() ||
+      !std::is_sorted(state.pending_ends.begin(), state.pending_ends.end()) ||
+      state.tokenized_bytes() > state.pending_text.size()) {
+    return Damaged("the state to resume from is damaged");
+  }
+  return state;
+}
+
+}  // namespace ilre

@@ -1,0 +1,63 @@
+#include "generator_service/prompt.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace ilre {
+namespace {
+
+class PromptWriter {
+ public:
+  explicit PromptWriter(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+
+  void Ids(absl::Span<const TokenId> ids) {
+    FlushText();
+    prompt_.insert(prompt_.end(), ids.begin(), ids.end());
+  }
+  // Texts that follow one another are tokenized as one.
+  void Text(absl::string_view text) { text_.append(text.data(), text.size()); }
+
+  std::vector<TokenId> Finish() {
+    FlushText();
+    return std::move(prompt_);
+  }
+
+ private:
+  void FlushText() {
+    if (text_.empty()) return;
+    const std::vector<TokenId> ids = tokenizer_.EncodeIds(
+        text_, SpecialTokens::kPlainText, prompt_.empty() ? TextPosition::kStart : TextPosition::kContinued);
+    prompt_.insert(prompt_.end(), ids.begin(), ids.end());
+    text_.clear();
+  }
+
+  const Tokenizer& tokenizer_;
+  std::vector<TokenId> prompt_;
+  std::string text_;
+};
+
+}  // namespace
+
+std::vector<TokenId> BuildPrompt(const Tokenizer& tokenizer, const ChatTemplate& chat, const PromptParts& parts) {
+  PromptWriter writer(tokenizer);
+  writer.Ids(chat.head);
+  if (!parts.instruction.empty()) {
+    writer.Text(parts.instruction);
+    writer.Text("\n\n");
+  }
+  for (const ContextPiece& piece : parts.context) {
+    if (piece.after_gap) writer.Text(parts.gap_mark);
+    if (piece.ids.empty()) {
+      writer.Text(piece.text);
+    } else {
+      writer.Ids(piece.ids);
+    }
+  }
+  if (!parts.context.empty()) writer.Text("\n\n");
+  writer.Text(parts.question_label);
+  writer.Text(parts.question);
+  writer.Ids(chat.tail);
+  writer.Text(parts.answer_prefix);
+  return writer.Finish();
+}
+
+}  // namespace ilre

@@ -1,0 +1,22 @@
+// Which of the scored segments are recalled.
+#pragma once
+
+#include <vector>
+
+#include "retriever_service/scored_segment.h"
+
+namespace ilre {
+
+struct SelectionRule {
+  int budget = 512;       // tokens, all segments together
+  float prompt_floor = 0;  // as RetrievalProfile::prompt_floor
+  int min_prompt = 0;     // as RetrievalProfile::min_prompt
+};
+
+// Whole segments, best first, as long as they fit the budget; a segment too long for what is left is passed over, and
+// nothing more is taken once fewer than 8 tokens are left. Of equal scores the earlier place wins. If even the best
+// segment is longer than the budget, its beginning is taken, so that something always is. Returned in order of document
+// and place.
+std::vector<ScoredSegment> SelectSegments(std::vector<ScoredSegment> segments, const SelectionRule& rule);
+
+}  // namespace ilre
