@@ -195,8 +195,9 @@ void PrintSpans(const Answer& answer) {
               WithCommas(static_cast<uint64_t>(answer.retrieval.recalled_tokens)).c_str(),
               WithCommas(answer.retrieval.document_tokens).c_str());
   for (const RecalledSpan& span : answer.retrieval.spans) {
-    std::printf("%s %s [%s-%s] %.2f  %s\n", span.in_prompt ? " *" : "  ", NameOf(answer, span).c_str(), WithCommas(span.byte_begin).c_str(),
-                WithCommas(span.byte_end).c_str(), span.score, OneLine(span.text, 160).c_str());
+    std::printf("%s %s [%s-%s] %.2f  %s\n", span.in_prompt ? " *" : "  ", NameOf(answer, span).c_str(),
+                WithCommas(span.byte_begin).c_str(), WithCommas(span.byte_end).c_str(), span.score,
+                OneLine(span.text, 160).c_str());
   }
 }
 

@@ -6,6 +6,9 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "cli/ask_command.h"
+#ifdef ILRE_WITH_TORCH
+#include "cli/calibrate/calibrate_command.h"
+#endif
 #include "cli/documents_command.h"
 #include "cli/ingest_command.h"
 #include "cli/settings.h"
@@ -111,6 +114,35 @@ void AddInspect(CLI::App* app, const Settings& settings, InspectArguments* argum
   });
 }
 
+#ifdef ILRE_WITH_TORCH
+void AddCalibrate(CLI::App* app, const Settings& settings, CalibrateArguments* arguments, Command* command) {
+  CLI::App* calibrate = app->add_subcommand("calibrate", "Make the retrieval profile of a model");
+  calibrate->add_flag("--train", arguments->train, "Train a probe at each --layer and write a profile");
+  calibrate->add_option("--squad", arguments->squad_file, "Questions to learn from: a SQuAD-format file")->required();
+  calibrate->add_option("--output", arguments->output, "The profile to write: FILE.json, its weights beside it")
+      ->required();
+  calibrate->add_option("--name", arguments->name, "The profile's name [the file's]");
+  calibrate->add_option("--layer", arguments->layers, "Read the input of this layer (may be repeated)")
+      ->take_all()
+      ->capture_default_str();
+  calibrate->add_option("--dim", arguments->training.dim, "Of the stored vectors")
+      ->capture_default_str()
+      ->check(CLI::Range(1, kMaxHeadDim));
+  calibrate->add_option("--steps", arguments->training.steps)->capture_default_str()->check(CLI::Range(1, 100000));
+  calibrate->add_option("--learning-rate", arguments->training.learning_rate)->capture_default_str();
+  calibrate->add_option("--seed", arguments->training.seed)->capture_default_str();
+  calibrate->add_option("--holdout", arguments->holdout, "Share of the articles, the last ones, not trained on")
+      ->capture_default_str();
+  calibrate->add_option("--needle-texts", arguments->needle_texts, "Generated texts of facts to learn from as well")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1000));
+  calibrate->add_option("--lexical-weight", arguments->lexical_weight, "Of BM25 in the scores")->capture_default_str();
+  calibrate->add_option("--neighbour-weight", arguments->neighbour_weight, "Of the better neighbour's score")
+      ->capture_default_str();
+  calibrate->callback([=, &settings] { *command = [=, &settings] { return RunCalibrate(settings, *arguments); }; });
+}
+#endif
+
 int Main(int argc, char** argv) {
   Settings settings;
   IngestArguments ingest;
@@ -129,6 +161,10 @@ int Main(int argc, char** argv) {
   AddAsk(&app, settings, &ask, &command);
   AddDocuments(&app, settings, &documents, &command);
   AddInspect(&app, settings, &inspect, &command);
+#ifdef ILRE_WITH_TORCH
+  CalibrateArguments calibrate;
+  AddCalibrate(&app, settings, &calibrate, &command);
+#endif
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {  // --help, --version

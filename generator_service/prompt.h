@@ -28,7 +28,7 @@ inline constexpr char kDefaultInstruction[] = "Answer the question with the help
 struct PromptParts {
   std::string instruction;  // before the text; may be empty
   std::vector<ContextPiece> context;
-  std::string gap_mark;  // put where something was left out, for example "\n"
+  std::string gap_mark;        // put where something was left out, for example "\n"
   std::string question_label;  // before the question, for example "Question: "
   std::string question;
   std::string answer_prefix;  // how the answer begins; the model goes on from there

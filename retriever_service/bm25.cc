@@ -33,8 +33,7 @@ std::vector<float> Bm25Scores(std::vector<WordHit> hits, absl::Span<const uint32
   for (const WordHit& hit : hits) {
     const double idf = idf_of(segments_with[hit.word]), count = hit.count;
     const double length = segment_words[hit.segment] / mean_words;
-    scores[hit.segment] +=
-        static_cast<float>(idf * count * (k1 + 1) / (count + k1 * (1 - b + b * length)) / greatest);
+    scores[hit.segment] += static_cast<float>(idf * count * (k1 + 1) / (count + k1 * (1 - b + b * length)) / greatest);
   }
   return scores;
 }

@@ -17,8 +17,8 @@ struct WordHit {
   uint16_t count;
 };
 
-// -> [segment_words.size()] scores, as shares of the greatest that the words could have together: in [0, 1). hits need not be
-// sorted. idf = ln(1 + (N - df + 0.5) / (df + 0.5)), over the num_words words of the question, found or not.
+// -> [segment_words.size()] scores, as shares of the greatest that the words could have together: in [0, 1). hits need
+// not be sorted. idf = ln(1 + (N - df + 0.5) / (df + 0.5)), over the num_words words of the question, found or not.
 std::vector<float> Bm25Scores(std::vector<WordHit> hits, absl::Span<const uint32_t> segment_words, size_t num_words,
                               float k1, float b);
 

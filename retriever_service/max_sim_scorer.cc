@@ -134,8 +134,8 @@ class RangeScanner {
   std::vector<float> best_, sums_;
 };
 
-// Adds to each segment a share of its better neighbour's score. At a document's ends the segment stands in for the neighbour
-// that is not there.
+// Adds to each segment a share of its better neighbour's score. At a document's ends the segment stands in for the
+// neighbour that is not there.
 void AddNeighbours(std::vector<ScoredSegment>* segments, float weight) {
   const size_t n = segments->size();
   std::vector<float> own(n);

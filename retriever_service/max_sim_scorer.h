@@ -1,9 +1,9 @@
-// Late interaction over segments (Khattab and Zaharia, "ColBERT", 2020): the weighted mean over the question's vectors of the
-// maximum over the segment's tokens, for each head; plus BM25 over the same segments and a share of the better neighbour's
-// score, where the profile gives them weights.
+// Late interaction over segments (Khattab and Zaharia, "ColBERT", 2020): the weighted mean over the question's vectors
+// of the maximum over the segment's tokens, for each head; plus BM25 over the same segments and a share of the better
+// neighbour's score, where the profile gives them weights.
 //
-// A segment's score depends on nothing but itself and its neighbours, so results of several documents, stores or machines
-// merge exactly. (BM25 counts words over the documents of one search.)
+// A segment's score depends on nothing but itself and its neighbours, so results of several documents, stores or
+// machines merge exactly. (BM25 counts words over the documents of one search.)
 #pragma once
 
 #include <functional>

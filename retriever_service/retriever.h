@@ -27,7 +27,7 @@ struct RecalledSpan {
   uint32_t token_begin = 0, token_end = 0;
   uint64_t byte_begin = 0, byte_end = 0;  // into the document's text
   float score = 0;                        // of its best segment
-  bool in_prompt = true;  // false: recalled, but scored too low for the answer's prompt
+  bool in_prompt = true;                  // false: recalled, but scored too low for the answer's prompt
   std::string text;                       // exactly those bytes
   std::vector<TokenId> ids;
 };

@@ -8,9 +8,9 @@
 namespace ilre {
 
 struct SelectionRule {
-  int budget = 512;       // tokens, all segments together
+  int budget = 512;        // tokens, all segments together
   float prompt_floor = 0;  // as RetrievalProfile::prompt_floor
-  int min_prompt = 0;     // as RetrievalProfile::min_prompt
+  int min_prompt = 0;      // as RetrievalProfile::min_prompt
 };
 
 // Whole segments, best first, as long as they fit the budget; a segment too long for what is left is passed over, and

@@ -29,11 +29,11 @@ bool IsSeparator(uint32_t c) {
 }
 
 // Words that say nothing of a text's subject. They are neither stored nor searched.
-constexpr absl::string_view kStopWords[] = {
-    "a",   "an",  "and", "are",  "as",   "at",    "be",    "by",   "did",  "do",   "does",  "for",  "from", "had",
-    "has", "have", "how", "in",  "is",   "it",    "its",   "of",   "on",   "or",   "that",  "the",  "their", "there",
-    "these", "they", "this", "to", "was", "were", "what",  "when", "where", "which", "who", "whom", "whose", "why",
-    "will", "with"};
+constexpr absl::string_view kStopWords[] = {"a",     "an",    "and",  "are",  "as",    "at",  "be",   "by",   "did",
+                                            "do",    "does",  "for",  "from", "had",   "has", "have", "how",  "in",
+                                            "is",    "it",    "its",  "of",   "on",    "or",  "that", "the",  "their",
+                                            "there", "these", "they", "this", "to",    "was", "were", "what", "when",
+                                            "where", "which", "who",  "whom", "whose", "why", "will", "with"};
 
 // Words without digits count by their first six characters: a stemmer that needs no table.
 constexpr int kStemCharacters = 6;
@@ -50,7 +50,8 @@ absl::string_view Normalize(absl::string_view word, char (&buffer)[64]) {
     buffer[size++] = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   }
   const absl::string_view normal(buffer, size);
-  if (normal.size() == word.size() && std::binary_search(std::begin(kStopWords), std::end(kStopWords), normal)) return {};
+  if (normal.size() == word.size() && std::binary_search(std::begin(kStopWords), std::end(kStopWords), normal))
+    return {};
   return normal;
 }
 

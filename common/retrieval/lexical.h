@@ -10,9 +10,9 @@
 
 namespace ilre {
 
-// Hashes (stable for ever: they are stored) of the words of `text` in order: runs of ASCII letters and digits, lower-cased,
-// and of letters of other scripts, as they stand; each CJK ideograph is a word of its own. Words without a digit count by
-// their first six characters; English stop words do not count.
+// Hashes (stable for ever: they are stored) of the words of `text` in order: runs of ASCII letters and digits,
+// lower-cased, and of letters of other scripts, as they stand; each CJK ideograph is a word of its own. Words without a
+// digit count by their first six characters; English stop words do not count.
 void AppendWordHashes(absl::string_view text, std::vector<uint32_t>* hashes);
 
 // Postings of a block. `ends` are byte offsets into `text` after each token, and starts tell which tokens begin a

@@ -81,8 +81,8 @@ struct RetrievalProfile {
   };
   Lexical lexical;
 
-  // Of the better neighbour's score that is added to a segment's own: sentences that say "he" or "this" stand beside the
-  // one that names the thing.
+  // Of the better neighbour's score that is added to a segment's own: sentences that say "he" or "this" stand beside
+  // the one that names the thing.
   float neighbour_weight = 0;
 
   struct Rerank {
@@ -93,8 +93,9 @@ struct RetrievalProfile {
   Rerank rerank;
 
   int budget = 512;  // tokens recalled if a request does not say
-  // Of what is recalled, the prompt for the answer holds only segments that score at least this share of the way from the
-  // median of all segments to the best one (a small model answers better from little text); 0: all that is recalled.
+  // Of what is recalled, the prompt for the answer holds only segments that score at least this share of the way from
+  // the median of all segments to the best one (a small model answers better from little text); 0: all that is
+  // recalled.
   float prompt_floor = 0;
   int min_prompt = 0;  // tokens that go into the prompt whatever the floor says
 
