@@ -3,6 +3,7 @@
 #include <initializer_list>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/errors.h"
 #include "common/base/file.h"
@@ -223,13 +224,19 @@ absl::Status ReadProbeWeights(const SafetensorsFile& file, size_t index, Retriev
   return absl::OkStatus();
 }
 
+// A float as the shortest decimal number that reads back as it: 0.7, not 0.699999988079071.
+double Shortest(float value) {
+  double shortest = value;
+  return absl::SimpleAtod(absl::StrCat(value), &shortest) && static_cast<float>(shortest) == value ? shortest : value;
+}
+
 Json HeadJson(const RetrievalHead& head) {
   const bool probe = head.kind == RetrievalHead::Kind::kProbe;
   Json json = {{"kind", probe ? "probe" : "key"},
                {"layer", head.layer},
                {"dim", head.dim},
                {"type", head.type == VectorType::kBf16 ? "bf16" : "int8"},
-               {"weight", head.weight}};
+               {"weight", Shortest(head.weight)}};
   if (!probe) {
     json["key_head"] = head.key_head;
     json["query_heads"] = head.query_heads;
@@ -251,9 +258,9 @@ Json ProfileJson(const RetrievalProfile& profile) {
                {"neutral_passage", profile.neutral_passage},
                {"question_prefix", profile.question_prefix},
                {"scoring", max_sim ? "max_sim" : "attention"},
-               {"neighbour_weight", profile.neighbour_weight},
+               {"neighbour_weight", Shortest(profile.neighbour_weight)},
                {"budget", profile.budget},
-               {"prompt_floor", profile.prompt_floor},
+               {"prompt_floor", Shortest(profile.prompt_floor)},
                {"min_prompt", profile.min_prompt}};
   for (const RetrievalHead& head : profile.heads) json["heads"].push_back(HeadJson(head));
   if (!max_sim) {
@@ -265,7 +272,9 @@ Json ProfileJson(const RetrievalProfile& profile) {
       json["attention"]["kernels"].push_back({{"size", kernel.size}, {"budget", kernel.budget}});
     }
   }
-  json["lexical"] = {{"weight", profile.lexical.weight}, {"k1", profile.lexical.k1}, {"b", profile.lexical.b}};
+  json["lexical"] = {{"weight", Shortest(profile.lexical.weight)},
+                     {"k1", Shortest(profile.lexical.k1)},
+                     {"b", Shortest(profile.lexical.b)}};
   if (profile.rerank.shortlist > 0) {
     json["rerank"] = {{"shortlist", profile.rerank.shortlist},
                       {"layer", profile.rerank.layer},
