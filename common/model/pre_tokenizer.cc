@@ -10,19 +10,34 @@ namespace {
 
 bool IsNewline(char c) { return c == '\r' || c == '\n'; }
 
+// Whether the last character of `text`, which is not empty, is a space.
+bool EndsWithSpace(absl::string_view text) {
+  const uint8_t last = static_cast<uint8_t>(text.back());
+  if (last < 0x80) return kAsciiCharClasses[last] == CharClass::kSpace;
+  for (size_t length = 2; length <= 3 && length <= text.size(); ++length) {  // no space is longer
+    const absl::string_view tail = text.substr(text.size() - length);
+    uint32_t code_point = 0;
+    if (Utf8CharLength(tail, &code_point) == length) {
+      return CharClassOf(code_point, NumberRule::kPattern) == CharClass::kSpace;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 WordEnd WordScanner::Next(size_t begin) {
   limit_ = std::min(text_.size(), begin + kMaxWordBytes);
-  open_ = false;
+  open_ = capped_ = only_space_ = false;
   const bool gpt2 = kind_ == PreTokenizerKind::kGpt2 || kind_ == PreTokenizerKind::kSmolLm;
   const size_t end = gpt2 ? ScanGpt2(begin) : ScanLlama3(begin);
-  return {end, open_};
+  const bool can_cut = !only_space_ || capped_ || begin == 0 || !EndsWithSpace(text_.substr(0, begin));
+  return {end, open_, can_cut};
 }
 
 inline WordScanner::Char WordScanner::Peek(size_t at) {
   if (at >= limit_) {
-    if (at >= text_.size()) open_ = true;
+    (at >= text_.size() ? open_ : capped_) = true;
     return {};
   }
   const CharClass ascii = kAsciiCharClasses[static_cast<uint8_t>(text_[at])];
@@ -36,7 +51,10 @@ WordScanner::Char WordScanner::PeekNonAscii(size_t at) {
     if (text_.size() - at < 4 && Utf8IsIncomplete(text_.substr(at))) open_ = true;
     return {CharClass::kOther, 1};
   }
-  if (at + length > limit_) return {};
+  if (at + length > limit_) {
+    capped_ = true;
+    return {};
+  }
   const NumberRule rule = kind_ == PreTokenizerKind::kSmolLm ? NumberRule::kDigits : NumberRule::kPattern;
   return {CharClassOf(code_point, rule), length};
 }
@@ -51,6 +69,7 @@ size_t WordScanner::RunEnd(size_t at, CharClass wanted) {
 }
 
 size_t WordScanner::SpaceRunEnd(size_t begin) {
+  only_space_ = true;
   size_t last = begin, end = begin;
   Char next;
   while ((next = Peek(end)).char_class == CharClass::kSpace) {
@@ -146,26 +165,15 @@ size_t WordScanner::ScanLlama3(size_t begin) {
   // \s*[\r\n]+ ends behind the last line break of the run.
   const size_t run_end = RunEnd(begin, CharClass::kSpace);
   const size_t newline = text_.substr(begin, run_end - begin).find_last_of("\r\n");
-  return newline != absl::string_view::npos ? begin + newline + 1 : SpaceRunEnd(begin);
+  if (newline == absl::string_view::npos) return SpaceRunEnd(begin);
+  only_space_ = true;
+  return begin + newline + 1;
 }
 
 size_t LastCertainBreak(absl::string_view text) {
   size_t blank = text.size();
   while (blank > 0 && (blank = text.rfind(' ', blank - 1)) != absl::string_view::npos && blank > 0) {
-    const uint8_t before = static_cast<uint8_t>(text[blank - 1]);
-    if (before < 0x80) {
-      if (kAsciiCharClasses[before] != CharClass::kSpace) return blank;
-      continue;
-    }
-    // Every space is of at most three bytes.
-    CharClass last = CharClass::kOther;
-    for (size_t length = 2; length <= 3 && length <= blank; ++length) {
-      uint32_t code_point = 0;
-      if (Utf8CharLength(text.substr(blank - length, length), &code_point) == length) {
-        last = CharClassOf(code_point, NumberRule::kPattern);
-      }
-    }
-    if (last != CharClass::kSpace) return blank;
+    if (!EndsWithSpace(text.substr(0, blank))) return blank;
   }
   return 0;
 }

@@ -21,6 +21,9 @@ inline constexpr size_t kMaxWordBytes = 64 * 1024 - 64;
 struct WordEnd {
   size_t end = 0;     // byte offset behind the word
   bool open = false;  // the text's end was reached: more text could make this another word
+  // Whether the words up to here would be the same if the text ended here. Only spaces behind spaces look further: of
+  // "\t\t1" the words are "\t", "\t" and "1", but of "\t\t" it is one.
+  bool can_cut = true;
 };
 
 // Finds one word after the other. Words depend only on the text from their start on, so a scan may begin at any word's
@@ -54,8 +57,10 @@ class WordScanner {
 
   const PreTokenizerKind kind_;
   const absl::string_view text_;
-  size_t limit_ = 0;  // the scan of this word goes no further
-  bool open_ = false;
+  size_t limit_ = 0;         // the scan of this word goes no further
+  bool open_ = false;        // the text's end was seen
+  bool capped_ = false;      // the limit was seen, and is not the text's end
+  bool only_space_ = false;  // the word is made of spaces
 };
 
 // The last position in `text`, above 0, at which a word of every family begins whatever surrounds the text: a blank

@@ -49,9 +49,9 @@ class Tokenizer {
 
   // How many bytes at the start of `buffer` may be encoded now with the result that they would have as part of any
   // longer text beginning with `buffer`, i.e. Encode(A + B) = Encode(A) then Encode(B, kContinued) when A is that
-  // prefix. 0 where no such cut is known yet. A cut is found at the latest every 64 KiB, and less than that is left
-  // over; it depends on the text alone, not on the buffer's end: whatever pieces a stream comes in, cutting greedily
-  // gives the same tokens. For SpecialTokens::kPlainText: a control token could lie across a cut.
+  // prefix. 0 where no such cut is known yet. A cut is found at the latest every 64 KiB; called until it gives 0,
+  // less than that is left over. It depends on the text alone, not on the buffer's end: whatever pieces a stream comes
+  // in, cutting greedily gives the same tokens. For SpecialTokens::kPlainText: a control token could lie across a cut.
   virtual size_t SafePrefix(absl::string_view buffer) const = 0;
 
   // The bytes that a token stands for; empty for control tokens and for ids out of range.

@@ -190,10 +190,12 @@ size_t WordwiseTokenizer::SafePrefix(absl::string_view buffer) const {
   size_t last = BlankBeginsWord() ? LastCertainBreak(buffer) : 0;
   size_t last_good = is_good(last) ? last : 0;
   if (last_good > 0 && buffer.size() - last_good <= kNearEnd) return last_good;
-  while (last < buffer.size()) {
-    const WordEnd word = ScanWord(buffer, last);
+  for (size_t begin = last; begin < buffer.size();) {
+    const WordEnd word = ScanWord(buffer, begin);
     if (word.open) break;
-    last = word.end;
+    begin = word.end;
+    if (!word.can_cut) continue;
+    last = begin;
     if (is_good(last)) last_good = last;
   }
   return buffer.size() - last_good <= kMaxWordBytes ? last_good : last;
