@@ -17,10 +17,13 @@ struct ChatTemplate {
   std::string family;
   std::vector<TokenId> head;  // begin token where the model wants one, and the opening of the user's turn
   std::vector<TokenId> tail;  // end of the user's turn and opening of the assistant's
+  // How the user's text is to be encoded between them.
+  TextPosition user_position = TextPosition::kStart;
 };
 
 // Recognises the family from the spec's Jinja template (not from the vocabulary's size). `system` is put into the
 // system turn; empty gives no system turn at all, even where the model's own template would add a default one.
+// Errors: UNKNOWN_CHAT_TEMPLATE; BAD_CHAT_TEMPLATE where the vocabulary lacks a control token of the family.
 absl::StatusOr<ChatTemplate> MakeChatTemplate(const Tokenizer& tokenizer, absl::string_view system = "");
 
 }  // namespace ilre

@@ -38,7 +38,10 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   // Ids of `text`. Any bytes are accepted: broken UTF-8 survives a round trip. Never adds a begin token.
-  // Texts of up to 2^31 bytes; a word without a break of over 64 KiB is cut there.
+  // Texts of up to 2^31 bytes; a word without a break of 64 KiB (a little less: kMaxWordBytes) is cut there.
+  // A vocabulary may lack single bytes (SmolLM2's has none for 0x04, 0x06, 0x13, 0x14, 0x16, 0x1D, and for bytes that
+  // UTF-8 hardly or never has): they are left out, and belong to the token behind them, or at the end to the last one.
+  // A text of nothing else has no tokens.
   virtual Tokens Encode(absl::string_view text, SpecialTokens special = SpecialTokens::kPlainText,
                         TextPosition position = TextPosition::kStart) const = 0;
   std::vector<TokenId> EncodeIds(absl::string_view text, SpecialTokens special = SpecialTokens::kPlainText,
@@ -46,8 +49,9 @@ class Tokenizer {
 
   // How many bytes at the start of `buffer` may be encoded now with the result that they would have as part of any
   // longer text beginning with `buffer`, i.e. Encode(A + B) = Encode(A) then Encode(B, kContinued) when A is that
-  // prefix. 0 where no such cut is known yet. A cut is found at the latest every 64 KiB; it depends on the text alone,
-  // not on the buffer's end: whatever pieces a stream comes in, cutting greedily gives the same tokens.
+  // prefix. 0 where no such cut is known yet. A cut is found at the latest every 64 KiB, and less than that is left
+  // over; it depends on the text alone, not on the buffer's end: whatever pieces a stream comes in, cutting greedily
+  // gives the same tokens. For SpecialTokens::kPlainText: a control token could lie across a cut.
   virtual size_t SafePrefix(absl::string_view buffer) const = 0;
 
   // The bytes that a token stands for; empty for control tokens and for ids out of range.

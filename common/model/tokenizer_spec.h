@@ -37,13 +37,16 @@ struct TokenizerSpec {
   // space.
   std::vector<std::string> tokens;
   std::vector<TokenType> types;  // [vocab_size]
-  std::vector<float> scores;     // [vocab_size] for SentencePiece, else empty
-  // By rank, best first, in the alphabet of `tokens` (byte-level BPE).
+  // SentencePiece has either scores, [vocab_size], or merges: tokenizer.json keeps these instead.
+  std::vector<float> scores;
+  // By rank, best first, in the alphabet of `tokens`.
   std::vector<std::pair<std::string, std::string>> merges;
   bool ignore_merges = false;     // a word that is a token as it stands is not merged (Llama 3)
   bool add_space_prefix = false;  // SentencePiece: a space is put before the text's start
-  bool add_bos = false;           // the model expects its begin token before any prompt
-  int32_t bos_id = -1;            // -1: none
+  // That space is left out where the text begins with one (Metaspace in newer tokenizer.json files).
+  bool space_prefix_if_missing = false;
+  bool add_bos = false;  // the model expects its begin token before any prompt
+  int32_t bos_id = -1;   // -1: none
   int32_t eos_id = -1;
   // Ids that end an answer: end of text, end of turn. Contains eos_id where there is one.
   std::vector<int32_t> stop_ids;
