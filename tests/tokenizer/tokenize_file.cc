@@ -35,9 +35,7 @@ struct Options {
   double bench_seconds = 0;
 };
 
-double Seconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double Seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> Load(const std::string& path) {
   if (!absl::EndsWith(path, ".gguf")) {
