@@ -1,5 +1,6 @@
 #include "tests/store/faulty_file_system.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -61,7 +62,9 @@ class FaultyFile final : public rocksdb::FSWritableFileOwnerWrapper {
   rocksdb::IOStatus Truncate(uint64_t size, const rocksdb::IOOptions& options,
                              rocksdb::IODebugContext* debug) override {
     if (auto error = files_->Fail(FaultyFileSystem::Call::kOther)) return *error;
-    return FSWritableFileOwnerWrapper::Truncate(size, options, debug);
+    rocksdb::IOStatus status = FSWritableFileOwnerWrapper::Truncate(size, options, debug);
+    if (status.ok()) files_->Written(name_, size_ = size);
+    return status;
   }
 
  private:
@@ -138,7 +141,9 @@ std::optional<rocksdb::IOStatus> FaultyFileSystem::Fail(Call call) {
 
 void FaultyFileSystem::Written(const std::string& name, uint64_t size) {
   absl::MutexLock lock(&mutex_);
-  sizes_[name].written = size;
+  Size& now = sizes_[name];
+  now.written = size;
+  now.synced = std::min(now.synced, size);
 }
 
 void FaultyFileSystem::Synced(const std::string& name) {
@@ -238,16 +243,6 @@ rocksdb::IOStatus FaultyFileSystem::DeleteFile(const std::string& name, const ro
   sizes_.erase(name);
   created_.erase(name);
   return FileSystemWrapper::DeleteFile(name, options, debug);
-}
-
-rocksdb::IOStatus FaultyFileSystem::Truncate(const std::string& name, size_t size, const rocksdb::IOOptions& options,
-                                             rocksdb::IODebugContext* debug) {
-  if (auto error = Fail(Call::kOther)) return *error;
-  absl::MutexLock lock(&mutex_);
-  Size& now = sizes_[name];
-  now.written = size;
-  now.synced = std::min<uint64_t>(now.synced, size);
-  return FileSystemWrapper::Truncate(name, size, options, debug);
 }
 
 }  // namespace ilre
