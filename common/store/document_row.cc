@@ -2,7 +2,6 @@
 #include <string>
 #include <utility>
 
-#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include "absl/status/status.h"

@@ -1,7 +1,10 @@
 #include "common/store/record_seal.h"
 
-#define XXH_INLINE_ALL
+#if defined(__x86_64__)
+#include <xxh_x86dispatch.h>  // the same functions, with the widest instructions that this machine has
+#else
 #include <xxhash.h>
+#endif
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"

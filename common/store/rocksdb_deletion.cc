@@ -94,8 +94,18 @@ absl::Status RocksdbKeyStore::CompactDeleted() {
     if (owner.deleted) runs.back().push_back(uid);
     in_run = owner.deleted;
   }));
+  if (runs.empty()) return absl::OkStatus();
   for (const std::vector<uint64_t>& uids : runs) ILRE_RETURN_IF_ERROR(CompactUids(uids));
-  return absl::OkStatus();
+  return FlushAll();
+}
+
+// Puts everything into tables, so that the log, which still has what was deleted, can go.
+absl::Status RocksdbKeyStore::FlushAll() {
+  ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());
+  std::vector<rocksdb::ColumnFamilyHandle*> families;
+  for (int i = 0; i < kNumFamilies; ++i) families.push_back(database->family(static_cast<Family>(i)));
+  return FromRocksdb(database->db()->Flush(rocksdb::FlushOptions(), families),
+                     absl::StrCat("cannot flush the store in ", path_));
 }
 
 // Gives back the space of all records from the first to the last of `uids`, then forgets these.

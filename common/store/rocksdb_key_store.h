@@ -85,6 +85,7 @@ class RocksdbKeyStore final : public KeyStore {
   absl::Status VisitOwners(const std::function<void(uint64_t, const Owner&)>& visit) const;
   absl::Status CompactUids(const std::vector<uint64_t>& uids);
   absl::Status FinishDeletions();
+  absl::Status FlushAll();
 
   // Helpers of verify_on_open, in rocksdb_verification.cc.
   absl::Status VerifyAll();

@@ -59,9 +59,9 @@ absl::Status WalGuard::CutFile(const std::string& file, uint64_t keep_bytes) {
   uint64_t bytes = 0;
   ILRE_RETURN_IF_ERROR(FromRocksdb(env_->GetFileSize(file, &bytes), what));
   if (bytes <= keep_bytes) return absl::OkStatus();
-  ILRE_RETURN_IF_ERROR(FromRocksdb(files->Truncate(file, keep_bytes, rocksdb::IOOptions(), nullptr), what));
   std::unique_ptr<rocksdb::FSWritableFile> cut;
   ILRE_RETURN_IF_ERROR(FromRocksdb(files->ReopenWritableFile(file, rocksdb::FileOptions(), &cut, nullptr), what));
+  ILRE_RETURN_IF_ERROR(FromRocksdb(cut->Truncate(keep_bytes, rocksdb::IOOptions(), nullptr), what));
   ILRE_RETURN_IF_ERROR(FromRocksdb(cut->Fsync(rocksdb::IOOptions(), nullptr), what));
   return FromRocksdb(cut->Close(rocksdb::IOOptions(), nullptr), what);
 }
