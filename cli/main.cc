@@ -6,9 +6,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "cli/ask_command.h"
-#ifdef ILRE_WITH_TORCH
 #include "cli/calibrate/calibrate_command.h"
-#endif
 #include "cli/documents_command.h"
 #include "cli/ingest_command.h"
 #include "cli/settings.h"
@@ -119,7 +117,6 @@ void AddInspect(CLI::App* app, const Settings& settings, InspectArguments* argum
   });
 }
 
-#ifdef ILRE_WITH_TORCH
 void AddCalibrate(CLI::App* app, const Settings& settings, CalibrateArguments* arguments, Command* command) {
   CLI::App* calibrate = app->add_subcommand("calibrate", "Make the retrieval profile of a model");
   calibrate->add_flag("--train", arguments->train, "Train a probe at each --layer and write a profile");
@@ -146,7 +143,6 @@ void AddCalibrate(CLI::App* app, const Settings& settings, CalibrateArguments* a
       ->capture_default_str();
   calibrate->callback([=, &settings] { *command = [=, &settings] { return RunCalibrate(settings, *arguments); }; });
 }
-#endif
 
 int Main(int argc, char** argv) {
   Settings settings;
@@ -166,10 +162,8 @@ int Main(int argc, char** argv) {
   AddAsk(&app, settings, &ask, &command);
   AddDocuments(&app, settings, &documents, &command);
   AddInspect(&app, settings, &inspect, &command);
-#ifdef ILRE_WITH_TORCH
   CalibrateArguments calibrate;
   AddCalibrate(&app, settings, &calibrate, &command);
-#endif
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {  // --help, --version

@@ -179,11 +179,9 @@ RetrievalHead Train(const std::vector<WeightedPool>& pools, int layer, const Pro
   return head;
 }
 
-}  // namespace
-
-absl::StatusOr<RetrievalHead> TrainProbe(const std::vector<WeightedPool>& pools, int layer,
-                                         const ProbeTrainingOptions& options,
-                                         const std::function<void(int step, double loss)>& report) {
+absl::StatusOr<RetrievalHead> TrainOrError(const std::vector<WeightedPool>& pools, int layer,
+                                           const ProbeTrainingOptions& options,
+                                           const std::function<void(int step, double loss)>& report) {
   for (const WeightedPool& pool : pools) {
     for (const TrainingPool* choice : pool.choices) {
       if (choice->questions.empty()) return errors::InvalidArgument("a training text has no questions");
@@ -196,4 +194,12 @@ absl::StatusOr<RetrievalHead> TrainProbe(const std::vector<WeightedPool>& pools,
   }
 }
 
+}  // namespace
 }  // namespace ilre::cli
+
+extern "C" void IlreTrainProbe(const std::vector<ilre::cli::WeightedPool>* pools, int layer,
+                               const ilre::cli::ProbeTrainingOptions* options,
+                               const std::function<void(int step, double loss)>* report,
+                               absl::StatusOr<ilre::RetrievalHead>* head) {
+  *head = ilre::cli::TrainOrError(*pools, layer, *options, *report);
+}

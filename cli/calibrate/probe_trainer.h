@@ -37,4 +37,9 @@ absl::StatusOr<RetrievalHead> TrainProbe(const std::vector<WeightedPool>& pools,
                                          const ProbeTrainingOptions& options,
                                          const std::function<void(int step, double loss)>& report);
 
+// The same as libilre_torch.so exports it, under the name IlreTrainProbe.
+using TrainProbeFunction = void(const std::vector<WeightedPool>* pools, int layer, const ProbeTrainingOptions* options,
+                                const std::function<void(int step, double loss)>* report,
+                                absl::StatusOr<RetrievalHead>* head);
+
 }  // namespace ilre::cli

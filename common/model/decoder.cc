@@ -9,9 +9,8 @@
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/model/cpu_decoder.h"
-#ifdef ILRE_WITH_TORCH
+#include "common/model/torch_backend.h"
 #include "common/model/torch_decoder.h"
-#endif
 
 namespace ilre {
 
@@ -35,12 +34,10 @@ absl::StatusOr<std::unique_ptr<Decoder>> Decoder::Load(const Checkpoint& checkpo
                                                 options.num_layers, " were asked for"));
   }
   if (options.device == "cpu") return LoadCpuDecoder(checkpoint, options);
-#ifdef ILRE_WITH_TORCH
-  return LoadTorchDecoder(checkpoint, options);
-#else
-  return MakeError(absl::StatusCode::kFailedPrecondition, "DEVICE_UNAVAILABLE",
-                   absl::StrCat("device ", options.device, ": this build is without libtorch"));
-#endif
+  ILRE_ASSIGN_OR_RETURN(void* const function, TorchBackendFunction("IlreLoadTorchDecoder"));
+  absl::StatusOr<std::unique_ptr<Decoder>> decoder;
+  reinterpret_cast<LoadTorchDecoderFunction*>(function)(&checkpoint, &options, &decoder);
+  return decoder;
 }
 
 int Decoder::DepthOf(absl::Span<const Tap> taps) {

@@ -364,10 +364,15 @@ absl::Status TorchDecoder::Forward(absl::Span<const TokenId> ids, KvCache* cache
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Decoder>> LoadTorchDecoder(const Checkpoint& checkpoint, const DecoderOptions& options) {
-  auto decoder = std::make_unique<TorchDecoder>();
-  ILRE_RETURN_IF_ERROR(decoder->Init(checkpoint, options));
-  return std::unique_ptr<Decoder>(std::move(decoder));
-}
-
 }  // namespace ilre
+
+extern "C" void IlreLoadTorchDecoder(const ilre::Checkpoint* checkpoint, const ilre::DecoderOptions* options,
+                                     absl::StatusOr<std::unique_ptr<ilre::Decoder>>* decoder) {
+  auto torch_decoder = std::make_unique<ilre::TorchDecoder>();
+  const absl::Status status = torch_decoder->Init(*checkpoint, *options);
+  if (status.ok()) {
+    *decoder = std::move(torch_decoder);
+  } else {
+    *decoder = status;
+  }
+}

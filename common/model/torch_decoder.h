@@ -10,7 +10,9 @@
 namespace ilre {
 
 // As Decoder::Load, which calls it for every device but "cpu". Weights are bfloat16 on accelerators and float32 on
-// "torch-cpu". Exceptions of libtorch stop here and become statuses.
-absl::StatusOr<std::unique_ptr<Decoder>> LoadTorchDecoder(const Checkpoint& checkpoint, const DecoderOptions& options);
+// "torch-cpu". Exceptions of libtorch stop here and become statuses. Exported by libilre_torch.so as
+// IlreLoadTorchDecoder.
+using LoadTorchDecoderFunction = void(const Checkpoint* checkpoint, const DecoderOptions* options,
+                                      absl::StatusOr<std::unique_ptr<Decoder>>* decoder);
 
 }  // namespace ilre

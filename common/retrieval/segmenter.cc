@@ -68,8 +68,10 @@ bool Segmenter::StartsSegment(absl::string_view token_bytes) {
     const uint8_t byte = static_cast<uint8_t>(c);
     if (!seen_text && !IsSpace(byte)) {
       seen_text = true;
-      if (state_.boundary) starts = true;
-      state_.boundary = false;
+      if (state_.boundary && state_.length != 1) {
+        starts = true;
+        state_.boundary = false;
+      }
     }
     TakeByte(byte);
   }

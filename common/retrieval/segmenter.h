@@ -9,8 +9,9 @@ namespace ilre {
 
 // A boundary lies after a sentence's end (. ! ? and what closes it, followed by white space; or 。！？ of CJK text) and
 // after a newline; a token starts a segment if a boundary lies at or before its first byte that is not white space.
-// Segments of max_segment tokens are cut. Whether a token starts a segment depends only on the text up to its own end,
-// so blocks can be written as they come. Plain data: its fields are the state to be stored and restored.
+// Segments have at least two tokens (a boundary after one waits for the next), and at most max_segment. Whether a token
+// starts a segment depends only on the text up to its own end, so blocks can be written as they come. Plain data: its
+// fields are the state to be stored and restored.
 class Segmenter {
  public:
   struct State {
