@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import subprocess
 import tempfile
 import threading
@@ -27,6 +28,7 @@ class Ingest:
     num_bytes: int
     seconds: float  # that the command says: the model loaded, the last commit durable
     wall_seconds: float  # of the whole command
+    cpu_seconds: float  # of the whole command, all threads, user and system
     peak_rss_bytes: int = 0  # VmHWM, seen by polling
 
 
@@ -130,15 +132,23 @@ class Store:
 
 def finish_ingest(process: subprocess.Popen[bytes], start: float) -> Ingest:
     """Waits for an ingest that shall succeed. start: of the command, by time.monotonic()."""
+    before = _children_cpu_seconds()
     output, errors = process.communicate()
     wall_seconds = time.monotonic() - start
+    cpu_seconds = _children_cpu_seconds() - before
     if process.returncode != 0:
         raise EngineError(f"ilre ingest: {errors.decode(errors='replace').strip().splitlines()[-1:]}")
     match = INGESTED.search(output.decode())
     if match is None:
         raise EngineError(f"ilre ingest printed {output!r}")
     tokens, num_bytes = (int(match[i].replace(",", "")) for i in (1, 2))
-    return Ingest(tokens, num_bytes, float(match[3]), wall_seconds)
+    return Ingest(tokens, num_bytes, float(match[3]), wall_seconds, cpu_seconds)
+
+
+def _children_cpu_seconds() -> float:
+    """Of all child processes that have been waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 class PeakMemory:

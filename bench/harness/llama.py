@@ -1,4 +1,4 @@
-"""llama.cpp reading the same tokens with the same weights: `python -m harness.llama MODEL TEXT TOKENS REPEATS`.
+"""llama.cpp reading the same tokens with the same weights: `python -m harness.llama cut|prefill MODEL TEXT NUMBER...`.
 
 Runs in a process of its own, so that its memory and threads are gone when the engine is measured. Prints one JSON object.
 """
@@ -9,8 +9,6 @@ import subprocess
 import sys
 import time
 from typing import Any
-
-from harness import report
 
 BATCH = 512  # llama.cpp's default
 
@@ -37,12 +35,14 @@ def first_tokens(model: str, text_file: str, num_tokens: int) -> dict[str, Any]:
     return {"text": llama.detokenize(ids[:num_tokens]).decode(errors="ignore")}
 
 
-def prefill(model: str, text_file: str, repeats: int) -> dict[str, Any]:
-    """Seconds to read the text from nothing, its tokens known and the weights warm; and the bytes of the state."""
+def prefill(model: str, text_file: str, repeats: int, threads: int) -> dict[str, Any]:
+    """Reads the text from nothing, its tokens known and the weights warm.
+
+    -> {tokens, seconds: a value a repeat, cpu_seconds: of all threads, state_bytes: that have to be kept}
+    """
     from llama_cpp import Llama, llama_cpp  # pylint: disable=import-outside-toplevel
 
     text = pathlib.Path(text_file).read_bytes()
-    threads = report.cores()
     ids = Llama(model, vocab_only=True, verbose=False).tokenize(text, add_bos=False, special=False)
     llama = Llama(
         model,
@@ -54,14 +54,15 @@ def prefill(model: str, text_file: str, repeats: int) -> dict[str, Any]:
         verbose=False,
     )
     llama.eval(ids[:64])  # weights come into memory
-    seconds = []
+    seconds, cpu_seconds = [], []
     for _ in range(repeats):
         llama.reset()
-        start = time.monotonic()
+        start, cpu_start = time.monotonic(), time.process_time()
         llama.eval(ids)
         seconds.append(time.monotonic() - start)
+        cpu_seconds.append(time.process_time() - cpu_start)
     state_bytes = llama_cpp.llama_state_get_size(llama.ctx)
-    return {"tokens": len(ids), "seconds": seconds, "state_bytes": int(state_bytes), "threads": threads}
+    return {"tokens": len(ids), "seconds": seconds, "cpu_seconds": cpu_seconds, "state_bytes": int(state_bytes)}
 
 
 if __name__ == "__main__":
@@ -69,4 +70,4 @@ if __name__ == "__main__":
     if action == "cut":
         print(json.dumps(first_tokens(rest[0], rest[1], int(rest[2]))))
     else:
-        print(json.dumps(prefill(rest[0], rest[1], int(rest[2]))))
+        print(json.dumps(prefill(rest[0], rest[1], *map(int, rest[2:]))))

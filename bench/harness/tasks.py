@@ -139,7 +139,7 @@ def _hide_in_prose(
     used = 0.0
     while True:
         sentence = prose[(at + len(body)) % len(prose)]
-        used += lengths.tokens("prose", sentence + " ", lambda: " ".join(prose[:4000]))
+        used += lengths.tokens("prose", sentence + " ", lambda: " ".join(prose[:: max(1, len(prose) // 1000)]))
         if used > room * 0.98:  # prose differs from page to page
             break
         body.append(sentence)
