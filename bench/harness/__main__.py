@@ -5,7 +5,8 @@ import sys
 from typing import Callable
 
 from harness import against_llama, kill, million, needles, pieces, questions
-from harness.ilre import Engine
+from harness.ilre import Engine, EngineError
+from harness.prose import ProseMissingError
 from harness.report import Report, machine, progress
 
 
@@ -51,4 +52,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (EngineError, ProseMissingError, OSError) as error:
+        sys.exit(f"bench/engine: {error}")

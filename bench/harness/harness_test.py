@@ -1,5 +1,6 @@
 """Tests of the measures themselves: they need neither the engine nor a model."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -7,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from typing import Any, Callable
 
-from harness import ilre, kill, needles, report, squad, tasks
+from harness import ilre, kill, needles, pieces, report, squad, tasks
 
 PROSE = [f"Sentence number {i} of a long and quiet story ends here." for i in range(500)]
 
@@ -149,39 +151,39 @@ class ReportTest(unittest.TestCase):
 
 
 class FakeEngineTest(unittest.TestCase):
-    """A stand-in for `ilre` that loses what it acknowledged: the measure must see it."""
+    """Stand-ins for `ilre` that do wrong: the measures must see it."""
 
     PROGRAM = """#!/bin/sh
 case "$*" in
-  *ingest*acknowledge*) echo "acknowledged 500"; {after} ;;
-  *ingest*) echo "default/document: 10 tokens, 40 bytes, in 0.100 s (100 tokens/s)"; sleep 0.2 ;;
+  *ingest*acknowledge*) echo "acknowledged 500"; exec sleep 5 ;;
+  *ingest*) cat > /dev/null; echo "default/document: 10 tokens, 40 bytes, in 0.100 s (100 tokens/s)"; sleep 0.2 ;;
   *documents*) echo '{{"name": "default/document", "state": "READY", "bytes": {stored}}}' ;;
   *checksums*) echo "0 10 {digest}" ;;
 esac
 """
 
-    def kill_report(self, after: str, stored: int, digest: str = "abc") -> report.Report:
-        with tempfile.TemporaryDirectory() as folder:
+    def missed(self, measure: Callable[..., None], *arguments: Any, stored: int = 600, digest: str = "abc") -> list[str]:
+        with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w", encoding="utf-8") as null:
             program = pathlib.Path(folder) / "ilre"
-            program.write_text(self.PROGRAM.format(after=after, stored=stored, digest=digest), encoding="utf-8")
+            program.write_text(self.PROGRAM.format(stored=stored, digest=digest), encoding="utf-8")
             program.chmod(0o755)
             result = report.Report()
-            with open(os.devnull, "w", encoding="utf-8") as null:
-                stdout, stderr, sys.stdout, sys.stderr = sys.stdout, sys.stderr, null, null
-                try:
-                    kill.measure(result, ilre.Engine(str(program)), None, quick=True, kills=2)
-                finally:
-                    sys.stdout, sys.stderr = stdout, stderr
-            return result
+            with contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
+                measure(result, ilre.Engine(str(program)), None, True, *arguments)
+            return result.missed
 
     def test_a_lost_acknowledgement_is_seen(self) -> None:
-        self.assertIn("kill.acknowledged_lost", self.kill_report("exec sleep 5", stored=400).missed)
+        self.assertIn("kill.acknowledged_lost", self.missed(kill.measure, 2, stored=400))
 
     def test_an_unfinished_document_that_claims_to_be_ready_is_seen(self) -> None:
-        self.assertEqual(self.kill_report("exec sleep 5", stored=600).missed, ["kill.different"])
+        self.assertEqual(self.missed(kill.measure, 2), ["kill.different"])
 
-    def test_other_blocks_are_seen(self) -> None:
-        self.assertIn("kill.different", self.kill_report("exec sleep 5", stored=600, digest="$RANDOM$$").missed)
+    def test_other_blocks_after_kills_are_seen(self) -> None:
+        self.assertIn("kill.different", self.missed(kill.measure, 2, digest="$$"))
+
+    def test_other_blocks_of_other_pieces_are_seen(self) -> None:
+        self.assertEqual(self.missed(pieces.measure, digest="$$"), ["pieces.different"])
+        self.assertEqual(self.missed(pieces.measure), [])
 
 
 class PeakMemoryTest(unittest.TestCase):

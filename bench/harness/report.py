@@ -46,7 +46,7 @@ class Report:
 
     def note(self, name: str, value: Any, **rest: Any) -> None:
         """A figure without a bar."""
-        self.add(Figure(name, rounded(value) if isinstance(value, float) else value, **rest))
+        self.add(Figure(name, rounded(value) if isinstance(value, (int, float)) else value, **rest))
 
     def skip(self, name: str, why: str) -> None:
         self.add(Figure(name, None, details={"skipped": why}))
@@ -57,6 +57,9 @@ def progress(line: str) -> None:
 
 
 def rounded(value: float) -> float:
+    """Four digits, which is more than these figures have; counts stay as they are."""
+    if isinstance(value, int):
+        return value
     return float(f"{value:.4g}") if abs(value) < 1000 else round(value, 1)
 
 
