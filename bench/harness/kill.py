@@ -79,7 +79,7 @@ def _moment(undisturbed: Ingest, rng: random.Random) -> float:
     loading = undisturbed.wall_seconds - undisturbed.seconds
     if rng.random() < 0.25:
         return rng.uniform(0, loading)
-    return loading + rng.uniform(0, undisturbed.seconds * 0.6)
+    return loading + rng.uniform(0, undisturbed.seconds * 0.25)
 
 
 def _run_for(store: Store, path: str, seconds: float | None) -> tuple[bytes, bool]:

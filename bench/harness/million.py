@@ -29,7 +29,12 @@ def measure(report: Report, engine: Engine, scratch: str | None, quick: bool) ->
         done = store.ingest("large", _document(large, bytes_per_token, values), measure_memory=True)
         progress(f"{done.tokens} tokens: {done.wall_seconds:.1f} s, {done.peak_rss_bytes >> 20} MiB")
         answers = store.ask_batch(_question(key) for key in KEYS)
-    details = {"tokens": done.tokens, "tokens_per_second": round(done.tokens / done.seconds), "load": load_average()}
+    details = {
+        "tokens": done.tokens,
+        "tokens_per_second": round(done.tokens / done.seconds),
+        "cpu_seconds": round(done.cpu_seconds, 1),
+        "load": load_average(),
+    }
     report.at_most("million.ingest_seconds", done.wall_seconds, INGEST_BAR_SECONDS, n=1, details=details)
     _report_answers(report, answers, values)
     _report_memory(report, small_peak, done.peak_rss_bytes)

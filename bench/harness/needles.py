@@ -8,6 +8,9 @@ from harness import prose, tasks
 from harness.ilre import Engine, Store
 from harness.report import Report, bootstrap_interval, progress
 
+LENGTHS = (8_192, 32_768, 131_072)  # tokens
+ANSWERED_LENGTH = 32_768  # at the others only recall is measured
+QUICK_LENGTHS = (4_096,)
 BUDGET = 512  # tokens
 RECALL_BAR = 0.95
 ANSWER_BAR = 0.75
@@ -32,10 +35,12 @@ def count_with(engine: Engine, scratch: str | None) -> tasks.Lengths:
     return tasks.Lengths(count_tokens)
 
 
-def measure(report: Report, engine: Engine, scratch: str | None, quick: bool) -> None:
+def measure(
+    report: Report, engine: Engine, scratch: str | None, quick: bool, only_lengths: Sequence[int] | None = None
+) -> None:
     """The needle tasks at each length; answers where a full-context model of this size has long given up."""
-    lengths = (4_096,) if quick else (8_192, 32_768, 131_072)
-    answered = lengths[0] if quick else 32_768
+    lengths = only_lengths or (QUICK_LENGTHS if quick else LENGTHS)
+    answered = QUICK_LENGTHS[0] if quick else ANSWERED_LENGTH
     samples_per_task = 1 if quick else 5
     estimate = count_with(engine, scratch)
     for length in lengths:
