@@ -95,7 +95,7 @@ absl::Status DocumentIngest::Restore() {
     return absl::OkStatus();
   }
   ILRE_ASSIGN_OR_RETURN(const std::string bytes, store_.ReadState(row_));
-  ILRE_ASSIGN_OR_RETURN(state_, ParseIngestState(bytes, model_.document_start()));
+  ILRE_ASSIGN_OR_RETURN(state_, ParseIngestState(bytes, model_.decoder().config(), model_.document_start()));
   if (state_.received_bytes() != row_.committed_bytes || state_.num_blocks > row_.num_blocks) {
     return MakeError(absl::StatusCode::kDataLoss, "STATE_DAMAGED", "its state does not fit its row");
   }
@@ -112,30 +112,42 @@ absl::Status DocumentIngest::Restore() {
   return absl::OkStatus();
 }
 
-// Checks that the document so far and `bytes` is UTF-8 without NULs, up to a character that is still incomplete.
+// Checks that the document so far and `bytes` is UTF-8 without NULs, up to a character that is still incomplete, which
+// becomes partial_character_. After an error it is as before.
 absl::Status DocumentIngest::CheckText(absl::string_view bytes) {
-  const size_t held = partial_character_.size();
-  const auto offset = [&](size_t in_joined) { return progress_.received_bytes - held + in_joined; };
-  const std::string joined = absl::StrCat(partial_character_, std::string(bytes));
-  if (const size_t nul = joined.find('\0'); nul != std::string::npos) {
+  const uint64_t begin = progress_.received_bytes, end = begin + bytes.size();
+  if (const size_t nul = bytes.find('\0'); nul != absl::string_view::npos) {
     return MakeError(absl::StatusCode::kInvalidArgument, "BINARY_TEXT",
-                     absl::StrCat("byte ", offset(nul), " is NUL: this is a binary file, not text"));
+                     absl::StrCat("byte ", begin + nul, " is NUL: this is a binary file, not text"));
   }
-  const size_t valid = Utf8ValidPrefix(joined);
-  const absl::string_view rest = absl::string_view(joined).substr(valid);
-  if (!rest.empty() && !Utf8IsIncomplete(rest)) {
+  const auto not_utf8 = [](uint64_t offset) {
     return MakeError(absl::StatusCode::kInvalidArgument, "NOT_UTF8",
-                     absl::StrCat("the text is not UTF-8 at byte ", offset(valid)));
+                     absl::StrCat("the text is not UTF-8 at byte ", offset));
+  };
+  std::string partial = partial_character_;
+  while (!partial.empty() && !bytes.empty()) {  // at most three times
+    partial += bytes.front();
+    bytes.remove_prefix(1);
+    if (Utf8CharLength(partial) == partial.size()) {
+      partial.clear();
+    } else if (!Utf8IsIncomplete(partial)) {
+      return not_utf8(begin - partial_character_.size());
+    }
   }
-  partial_character_ = std::string(rest);
+  if (partial.empty()) {
+    const size_t valid = Utf8ValidPrefix(bytes);
+    partial = std::string(bytes.substr(valid));
+    if (!partial.empty() && !Utf8IsIncomplete(partial)) return not_utf8(end - partial.size());
+  }
+  partial_character_ = std::move(partial);
   return absl::OkStatus();
 }
 
 absl::Status DocumentIngest::Write(absl::string_view bytes) {
+  ILRE_RETURN_IF_ERROR(CheckText(bytes));
   while (!bytes.empty()) {
     const absl::string_view piece = bytes.substr(0, kPieceBytes);
     bytes.remove_prefix(piece.size());
-    ILRE_RETURN_IF_ERROR(CheckText(piece));
     state_.pending_text.append(piece.data(), piece.size());
     progress_.received_bytes += piece.size();
     untried_bytes_ += piece.size();
@@ -211,9 +223,13 @@ absl::Status DocumentIngest::CommitBlocks(DocumentState row_state, absl::string_
   commit.row = row_;
   commit.row.state = row_state;
   commit.row.committed_bytes = progress_.received_bytes;
-  commit.row.num_blocks = state_.num_blocks;
-  commit.row.num_tokens = progress_.num_tokens;
-  commit.row.text_checksum = state_.text_checksum;
+  // Without a new block, what is stored stays: also the last, partial block of a document that is appended to. It lies
+  // behind the state's blocks, its text is pending again, and the next block replaces it.
+  if (!finished_.empty()) {
+    commit.row.num_blocks = state_.num_blocks;
+    commit.row.num_tokens = progress_.num_tokens;
+    commit.row.text_checksum = state_.text_checksum;
+  }
   commit.state = state;
   const uint64_t fingerprint = CombinedFingerprint(row_.model, row_.tokenizer, row_.profile);
   const std::vector<HeadFormat> heads = model_.profile().HeadFormats();

@@ -6,6 +6,8 @@
 
 #include "absl/status/status.h"
 #include "common/base/errors.h"
+#include "common/base/status_macros.h"
+#include "common/store/records.h"
 
 namespace ilre {
 namespace {
@@ -71,6 +73,31 @@ class Reader {
 
 absl::Status Damaged(absl::string_view what) { return MakeError(absl::StatusCode::kDataLoss, "STATE_DAMAGED", what); }
 
+// Tokens of the model, one after the other, within the text.
+absl::Status CheckPending(const IngestState& state, const ModelConfig& model) {
+  const auto in_vocabulary = [&](TokenId id) { return id >= 0 && id < model.vocab_size; };
+  if (state.pending_ids.size() != state.pending_ends.size() ||
+      !std::is_sorted(state.pending_ends.begin(), state.pending_ends.end()) ||
+      state.tokenized_bytes() > state.pending_text.size() ||
+      !std::all_of(state.pending_ids.begin(), state.pending_ids.end(), in_vocabulary)) {
+    return Damaged("the tokens of the state to resume from do not fit its text");
+  }
+  return absl::OkStatus();
+}
+
+// As many tokens of the past as there are, up to the window, in each layer.
+absl::Status CheckWindow(const IngestState& state, const ModelConfig& model) {
+  const uint64_t tokens =
+      std::min(uint64_t{state.num_blocks} * kBlockTokens, static_cast<uint64_t>(state.stream.window));
+  const uint64_t size = tokens * static_cast<uint64_t>(model.num_kv_heads * model.head_dim);
+  for (const StreamState::Layer& layer : state.stream.layers) {
+    if (layer.window_keys.size() != size || layer.window_values.size() != size) {
+      return Damaged("the window of the state to resume from is not of this model");
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::string EncodeIngestState(const IngestState& state) {
@@ -95,10 +122,10 @@ std::string EncodeIngestState(const IngestState& state) {
   return out;
 }
 
-absl::StatusOr<IngestState> ParseIngestState(absl::string_view bytes, const StreamState& document_start) {
+absl::StatusOr<IngestState> ParseIngestState(absl::string_view bytes, const ModelConfig& model,
+                                             const StreamState& document_start) {
   Reader reader(bytes);
-  const uint32_t version = reader.Take<uint32_t>();
-  if (version != kStateVersion) return Damaged("the state to resume from has an unknown version");
+  if (reader.Take<uint32_t>() != kStateVersion) return Damaged("the state to resume from has an unknown version");
   IngestState state;
   state.num_blocks = reader.Take<uint32_t>();
   state.block_bytes = reader.Take<uint64_t>();
@@ -111,20 +138,16 @@ absl::StatusOr<IngestState> ParseIngestState(absl::string_view bytes, const Stre
   state.pending_ids = reader.TakeArray<TokenId>();
   state.pending_ends = reader.TakeArray<uint32_t>();
   state.stream = document_start;
-  if (reader.Take<uint32_t>() != document_start.layers.size())
+  if (reader.Take<uint32_t>() != document_start.layers.size()) {
     return Damaged("the state is of another number of layers");
+  }
   for (StreamState::Layer& layer : state.stream.layers) {
-    const size_t width = layer.sink_keys.size();  // a whole number of rows; the window must be one too, of the same row
     layer.window_keys = reader.TakeArray<uint16_t>();
     layer.window_values = reader.TakeArray<uint16_t>();
-    if (width == 0 || layer.window_keys.size() != layer.window_values.size())
-      return Damaged("the state's window is damaged");
   }
-  if (!reader.FinishedWell() || state.pending_ids.size() != state.pending_ends.size() ||
-      !std::is_sorted(state.pending_ends.begin(), state.pending_ends.end()) ||
-      state.tokenized_bytes() > state.pending_text.size()) {
-    return Damaged("the state to resume from is damaged");
-  }
+  if (!reader.FinishedWell()) return Damaged("the state to resume from is cut short or too long");
+  ILRE_RETURN_IF_ERROR(CheckPending(state, model));
+  ILRE_RETURN_IF_ERROR(CheckWindow(state, model));
   return state;
 }
 

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/model/decoder.h"
+#include "common/model/model_config.h"
 #include "common/model/tokenizer.h"
 #include "common/retrieval/segmenter.h"
 
@@ -33,8 +34,9 @@ struct IngestState {
 // those of `document_start`, the stream that every document begins with.
 std::string EncodeIngestState(const IngestState& state);
 
-// Errors: DATA_LOSS with reason STATE_DAMAGED. `document_start` gives the sinks and the number of layers that must be
-// there.
-absl::StatusOr<IngestState> ParseIngestState(absl::string_view bytes, const StreamState& document_start);
+// Errors: DATA_LOSS with reason STATE_DAMAGED for whatever an ingest with this model could not have left: a state that
+// parses is safe to go on from. `document_start` gives the sinks, the window and the number of layers.
+absl::StatusOr<IngestState> ParseIngestState(absl::string_view bytes, const ModelConfig& model,
+                                             const StreamState& document_start);
 
 }  // namespace ilre

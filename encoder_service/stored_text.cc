@@ -1,6 +1,7 @@
 #include "encoder_service/stored_text.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
@@ -14,19 +15,22 @@ constexpr uint32_t kBlocksAtOnce = 64;
 }  // namespace
 
 absl::Status StoredText::Load() {
-  if (next_block_ < row_.num_blocks) {
-    const uint32_t end = std::min(row_.num_blocks, next_block_ + kBlocksAtOnce);
+  if (!is_state_read_ && row_.state == DocumentState::kIngesting) {
+    is_state_read_ = true;
+    ILRE_ASSIGN_OR_RETURN(const std::string bytes, store_.ReadState(row_));
+    ILRE_ASSIGN_OR_RETURN(IngestState state,
+                          ParseIngestState(bytes, model_.decoder().config(), model_.document_start()));
+    num_blocks_ = std::min(num_blocks_, state.num_blocks);
+    pending_ = std::move(state.pending_text);
+  }
+  if (next_block_ < num_blocks_) {
+    const uint32_t end = std::min(num_blocks_, next_block_ + kBlocksAtOnce);
     ILRE_ASSIGN_OR_RETURN(loaded_, store_.ReadText(row_, next_block_, end));
     next_block_ = end;
     return absl::OkStatus();
   }
-  if (!state_read_ && row_.state == DocumentState::kIngesting) {  // what is received but not in a block yet
-    state_read_ = true;
-    ILRE_ASSIGN_OR_RETURN(const std::string bytes, store_.ReadState(row_));
-    ILRE_ASSIGN_OR_RETURN(IngestState state, ParseIngestState(bytes, model_.document_start()));
-    loaded_ = std::move(state.pending_text);
-    return absl::OkStatus();
-  }
+  loaded_ = std::exchange(pending_, {});
+  if (!loaded_.empty()) return absl::OkStatus();
   return MakeError(absl::StatusCode::kDataLoss, "TEXT_DAMAGED", "the stored text is shorter than its document says");
 }
 

@@ -16,7 +16,7 @@ namespace ilre {
 class StoredText {
  public:
   StoredText(const KeyStoreReader& store, const RetrievalModel& model, DocumentRow row)
-      : store_(store), model_(model), row_(std::move(row)) {}
+      : store_(store), model_(model), row_(std::move(row)), num_blocks_(row_.num_blocks) {}
 
   // Whether the stored text goes on with `bytes`: with all of them, or, where it ends sooner, with as many as it has.
   // `matched` receives how many bytes were compared.
@@ -32,7 +32,11 @@ class StoredText {
   const RetrievalModel& model_;
   DocumentRow row_;
   uint32_t next_block_ = 0;
-  bool state_read_ = false;
+  // Of an unfinished document: how many blocks count, and what was received behind them. Its last stored block may be a
+  // partial one from before it was appended to, whose text is pending once more.
+  bool is_state_read_ = false;
+  uint32_t num_blocks_;
+  std::string pending_;
   uint64_t position_ = 0;
   std::string loaded_;  // text from position_ on
 };

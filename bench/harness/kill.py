@@ -7,13 +7,16 @@ import subprocess
 import time
 
 from harness import prose
-from harness.ilre import Engine, Ingest, Store
+from harness.ilre import Engine, EngineError, Ingest, Store
 from harness.report import Report, progress
 
 TEXT_BYTES = 260_000  # about 60,000 tokens
 COMMIT_BLOCKS = "4"  # often, so that kills fall on all sides of commits
 DOCUMENT = "document"
 MAX_STARTS = 100  # of one document: if it is never finished, something is wrong
+SHARE_BEFORE_KILL = 0.3  # of an undisturbed ingest's work, at the most
+LAST_WAIT_SECONDS = 0.02  # so that kills also fall while it waits for the disk
+POLL_SECONDS = 0.002
 
 
 @dataclasses.dataclass
@@ -53,8 +56,8 @@ def _ingest_through_kills(
     path = store.write_text(DOCUMENT, text)
     acknowledged = 0
     for _ in range(MAX_STARTS):
-        patience = _moment(undisturbed, rng) if tally.kills < kills else None
-        output, killed = _run_for(store, str(path), patience)
+        work = rng.uniform(0, undisturbed.cpu_seconds * SHARE_BEFORE_KILL) if tally.kills < kills else None
+        output, killed = _run_for(store, str(path), work, rng.uniform(0, LAST_WAIT_SECONDS))
         lines = [line.split() for line in output.splitlines(keepends=True) if line.endswith(b"\n")]
         acknowledged = max([acknowledged, *(int(line[1]) for line in lines if line[0] == b"acknowledged")])
         row = store.show(DOCUMENT)
@@ -74,23 +77,23 @@ def _ingest_through_kills(
     store.run("inspect", DOCUMENT, "--verify")
 
 
-def _moment(undisturbed: Ingest, rng: random.Random) -> float:
-    """Seconds from the command's start: one kill of four while the store is opened and the model loaded, else later."""
-    loading = undisturbed.wall_seconds - undisturbed.seconds
-    if rng.random() < 0.25:
-        return rng.uniform(0, loading)
-    return loading + rng.uniform(0, undisturbed.seconds * 0.25)
-
-
-def _run_for(store: Store, path: str, seconds: float | None) -> tuple[bytes, bool]:
-    """Starts or resumes the ingest; kills it after `seconds`. -> what it printed, whether it was killed."""
+def _run_for(store: Store, path: str, cpu_seconds: float | None, last_wait_seconds: float) -> tuple[bytes, bool]:
+    """Starts or resumes the ingest and kills it when it has worked that long. -> what it printed, whether it was killed."""
     process = store.start_ingest(
         DOCUMENT, "--commit-blocks", COMMIT_BLOCKS, "--acknowledge", source=path, stdin=subprocess.DEVNULL
     )
-    if seconds is not None:
-        time.sleep(seconds)
+    if cpu_seconds is not None:
+        _wait_for_work(process, cpu_seconds)
+        time.sleep(last_wait_seconds)
         process.send_signal(signal.SIGKILL)
     output, errors = process.communicate()
     if process.returncode not in (0, -signal.SIGKILL):
-        raise RuntimeError(f"ilre ingest after a kill: {errors.decode(errors='replace').strip()}")
+        raise EngineError(f"ilre ingest after a kill: {errors.decode(errors='replace').strip()}")
     return output, process.returncode != 0
+
+
+def _wait_for_work(process: subprocess.Popen[bytes], cpu_seconds: float) -> None:
+    """Until the process has used that much processor time, which is the same on a busy machine, or has ended."""
+    clock = (~process.pid << 3) | 2  # clock_getcpuclockid(3) of a process
+    while process.poll() is None and time.clock_gettime(clock) < cpu_seconds:
+        time.sleep(POLL_SECONDS)

@@ -13,6 +13,7 @@
 #include "hwy/highway.h"
 // After highway.h:
 #include "common/kernels/math-inl.h"
+#include "common/kernels/tile-inl.h"
 
 // One task is a block of rows of one key head. A row is a query of a query head: row i * R + r of key head g is query i
 // of head g * R + r, R = H / G, so that heads that share keys are computed together.
@@ -30,8 +31,6 @@ const hn::ScalableTag<float> kFloats;
 using Floats = hn::Vec<decltype(kFloats)>;
 constexpr int64_t kLanes = HWY_LANES(float);
 constexpr int64_t kBlockRows = 2 * kLanes;
-// Tiles of sums: this many by two vectors fit the registers, beside their factors.
-constexpr int64_t kTileRows = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 12 : 6;
 
 int64_t BlockRows() { return kBlockRows; }
 

@@ -6,11 +6,14 @@
 
 #include "common/base/check.h"
 #include "common/kernels/bf16.h"
+#include "hwy/cache_control.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "common/kernels/linear.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+// After highway.h:
+#include "common/kernels/tile-inl.h"
 
 // What all targets share: the layout of the packed weights, and one task of the multiplication.
 #ifndef ILRE_KERNELS_LINEAR_SHARED
@@ -57,12 +60,12 @@ using Floats = hn::Vec<decltype(kFloats)>;
 constexpr int64_t kLanes = HWY_LANES(float);
 static_assert(kHalfPanel % kLanes == 0);
 
-// Rows computed together: as many sums (two vectors each) as registers hold beside two vectors of weights and one of x.
-constexpr int64_t kMaxRows = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 12 : 6;
+// Inputs whose weights are asked for ahead: 4 KiB.
+constexpr int64_t kPrefetchDepth = 64;
 
-// Rows are cut into groups of about the same size, at most kMaxRows.
+// Rows are cut into groups of about the same size, at most kTileRows.
 struct Groups {
-  explicit Groups(int64_t num_rows) : num_rows(num_rows), count(DivideUp(num_rows, kMaxRows)) {}
+  explicit Groups(int64_t num_rows) : num_rows(num_rows), count(DivideUp(num_rows, kTileRows)) {}
   int64_t begin(int64_t group) const { return group * num_rows / count; }
   int64_t size(int64_t group) const { return begin(group + 1) - begin(group); }
   int64_t num_rows, count;
@@ -128,6 +131,8 @@ HWY_INLINE void MultiplyTile(const LinearTask& task, const float* HWY_RESTRICT x
         sums[r][1] = hn::MulAdd(factor, high, sums[r][1]);
       }
     }
+    // Weights come from memory or the last-level cache; the processor's own prefetching stops at each page.
+    for (int64_t u = 0; u < kDepthUnroll; ++u) hwy::Prefetch(pairs + (kPrefetchDepth + u) * kHalfPanel);
     pairs += kDepthUnroll * kHalfPanel;
     x += kDepthUnroll * kRows;
   }
@@ -164,8 +169,8 @@ void RunTask(const LinearTask& task) {
   for (int64_t p = 0; p < task.num_panels; ++p) {
     const uint16_t* panel = task.weights + p * task.depth * kPanelColumns;
     for (int64_t g = 0; g < groups.count; ++g) {
-      MultiplyPanelOf<kMaxRows>(groups.size(g), task, task.packed + groups.begin(g) * task.depth, panel,
-                                p * kPanelColumns, task.y + groups.begin(g) * task.y_stride);
+      MultiplyPanelOf<kTileRows>(groups.size(g), task, task.packed + groups.begin(g) * task.depth, panel,
+                                 p * kPanelColumns, task.y + groups.begin(g) * task.y_stride);
     }
   }
 }

@@ -12,6 +12,8 @@
 #define HWY_TARGET_INCLUDE "common/kernels/max_sim.cc"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
+// After highway.h:
+#include "common/kernels/tile-inl.h"
 
 #ifndef ILRE_KERNELS_MAX_SIM_SHARED
 #define ILRE_KERNELS_MAX_SIM_SHARED
@@ -37,8 +39,7 @@ const hn::ScalableTag<float> kFloats;
 using Floats = hn::Vec<decltype(kFloats)>;
 constexpr int64_t kLanes = HWY_LANES(float);
 static_assert(PackedQueries::kGroup % (2 * kLanes) == 0);
-// Tokens computed together: as many sums (two vectors each) as registers hold beside their factors.
-constexpr int kTileTokens = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 12 : 6;
+constexpr int kTileTokens = kTileRows;  // computed together
 
 // Memory for one tile at a time.
 struct Scratch {

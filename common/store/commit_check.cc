@@ -66,6 +66,10 @@ absl::Status CheckContinues(const Commit& commit, const DocumentRow& stored) {
     if (row.num_blocks == stored.num_blocks && row.num_tokens == stored.num_tokens) return absl::OkStatus();
     return Invalid(row, "another number of blocks or tokens than stored, and no blocks");
   }
+  if (stored.num_blocks > 0 && stored.has_postings != (commit.blocks.front().lexical != nullptr)) {
+    return Invalid(row, stored.has_postings ? "blocks without postings, unlike those before"
+                                            : "blocks with postings, unlike those before");
+  }
   const uint32_t begin = commit.blocks.front().data.block;
   const bool partial = stored.num_tokens % kBlockTokens != 0;
   if (begin == (partial ? stored.num_blocks - 1 : stored.num_blocks)) return absl::OkStatus();

@@ -11,7 +11,8 @@ namespace ilre {
 absl::Status CheckCommit(const Commit& commit);
 
 // `commit` against the stored row that it replaces (the same document and revision): it begins with the first block
-// after it, or replaces a partial last one. INVALID_ARGUMENT with reason INVALID_COMMIT.
+// after it, or replaces a partial last one, and has postings if the blocks before have. INVALID_ARGUMENT with reason
+// INVALID_COMMIT.
 absl::Status CheckContinues(const Commit& commit, const DocumentRow& stored);
 
 // ABORTED with reason DOCUMENT_CHANGED where `row` was not made from `stored`.

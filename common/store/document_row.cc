@@ -19,6 +19,7 @@ namespace ilre {
 namespace {
 
 constexpr uint8_t kRowVersion = 1;
+constexpr uint8_t kHasPostings = 1;  // flag
 constexpr char kDamaged[] = "ROW_DAMAGED";
 constexpr size_t kMaxNameBytes = 63;
 
@@ -107,6 +108,7 @@ std::string EncodeDocumentRow(absl::string_view key, const DocumentRow& row) {
   std::string value;
   AppendLittle<uint8_t>(&value, kRowVersion);
   AppendLittle<uint8_t>(&value, static_cast<uint8_t>(row.state));
+  AppendLittle<uint8_t>(&value, row.has_postings ? kHasPostings : 0);
   AppendLittle<uint32_t>(&value, row.num_blocks);
   for (uint64_t number : {row.uid, row.committed_bytes, row.num_tokens, row.text_checksum, row.revision}) {
     AppendLittle(&value, number);
@@ -124,8 +126,8 @@ absl::StatusOr<DocumentRow> ParseDocumentRow(absl::string_view key, absl::string
     return DamagedRecord(kDamaged, "its key is not that of a document");
   }
   ByteReader reader(body);
-  uint8_t state = 0;
-  bool whole = reader.Read(&state) && reader.Read(&row.num_blocks);
+  uint8_t state = 0, flags = 0;
+  bool whole = reader.Read(&state) && reader.Read(&flags) && reader.Read(&row.num_blocks);
   for (uint64_t* number : {&row.uid, &row.committed_bytes, &row.num_tokens, &row.text_checksum, &row.revision}) {
     whole = whole && reader.Read(number);
   }
@@ -136,7 +138,9 @@ absl::StatusOr<DocumentRow> ParseDocumentRow(absl::string_view key, absl::string
     whole = whole && ReadString(&reader, text);
   }
   if (!whole || !reader.AtEnd()) return DamagedRecord(kDamaged, "its size does not match its content");
+  if ((flags & ~kHasPostings) != 0) return DamagedRecord(kDamaged, "unknown flags");
   row.state = static_cast<DocumentState>(state);
+  row.has_postings = flags == kHasPostings;
   const std::string fault = Fault(row);
   if (!fault.empty()) return DamagedRecord(kDamaged, fault);
   return row;

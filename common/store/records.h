@@ -128,6 +128,7 @@ struct DocumentRow {
   int64_t expire_time_ms = 0;                      // 0: never
   uint64_t revision = 0;                           // grows with every change of this row (the etag)
   std::string failure;                             // of FAILED: why, one line
+  bool has_postings = false;                       // every block has a lexical record; the store sets this
   friend bool operator==(const DocumentRow&, const DocumentRow&) = default;
 };
 inline constexpr size_t kMaxFingerprintBytes = 64;  // of model, tokenizer and profile each

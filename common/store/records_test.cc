@@ -259,7 +259,8 @@ TEST(DocumentRowTest, EveryMemberRoundTrips) {
                            .update_time_ms = INT64_MAX,
                            .expire_time_ms = INT64_MIN,
                            .revision = 3,
-                           .failure = std::string(kMaxFailureBytes, 'f')};
+                           .failure = std::string(kMaxFailureBytes, 'f'),
+                           .has_postings = true};
   const std::string key = DocumentRowKey(row.collection, row.document);
   ILRE_ASSERT_OK_AND_ASSIGN(const DocumentRow parsed, ParseDocumentRow(key, EncodeDocumentRow(key, row)));
   EXPECT_EQ(parsed, row);

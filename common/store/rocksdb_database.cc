@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
+#include "common/store/manifest_seal.h"
 #include "common/store/plain_records.h"
 #include "common/store/record_keys.h"
 #include "common/store/rocksdb_status.h"
@@ -22,7 +23,7 @@ absl::Status OpenError(const rocksdb::Status& status, const std::string& path) {
                      absl::StrCat("the data directory ", path, " is in use by another process"));
   }
   // What RocksDB cannot make sense of is damage to us, whatever it calls it.
-  if (status.IsInvalidArgument() || status.IsNotSupported() || status.IsNotFound()) {
+  if (status.IsInvalidArgument() || status.IsNotSupported() || status.IsNotFound() || status.IsPathNotFound()) {
     return MakeError(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
                      absl::StrCat("cannot open the store in ", path, ": ", status.ToString()));
   }
@@ -116,7 +117,10 @@ absl::StatusOr<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::OpenForWriting
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) return ErrnoError(error.value(), absl::StrCat("cannot create ", path));
-  if (HasStore(path)) ILRE_RETURN_IF_ERROR(CheckFamilies(path, db_options));
+  if (HasStore(path)) {
+    ILRE_RETURN_IF_ERROR(BreakManifestSeal(path));
+    ILRE_RETURN_IF_ERROR(CheckFamilies(path, db_options));
+  }
   rocksdb::DB* db = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> families;
   const rocksdb::Status opened = rocksdb::DB::Open(db_options, path, MakeFamilies(options), &families, &db);
@@ -133,6 +137,7 @@ absl::StatusOr<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::OpenAsFollower
   const absl::Status no_store =
       MakeError(absl::StatusCode::kNotFound, "NO_STORE", absl::StrCat("there is no store in ", path));
   if (!HasStore(path)) return no_store;
+  ILRE_RETURN_IF_ERROR(CheckManifestSeal(path));
   const rocksdb::DBOptions db_options = MakeDbOptions(options, env);
   ILRE_RETURN_IF_ERROR(CheckFamilies(path, db_options));
   rocksdb::DB* db = nullptr;

@@ -73,6 +73,11 @@ class DatabaseSlot {
   // Fails only where opening does.
   absl::StatusOr<Lease> Acquire();
 
+  bool is_open() const {
+    absl::MutexLock lock(&mutex_);
+    return database_ != nullptr;
+  }
+
   // Waits until no lease is out, closes the database and opens it anew. UNAVAILABLE where leases stay out for longer
   // than `patience`; the old database then stays.
   absl::Status Reopen(absl::Duration patience);
@@ -83,7 +88,7 @@ class DatabaseSlot {
   bool Unused() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return leases_ == 0; }
 
   const Opener opener_;
-  absl::Mutex mutex_;
+  mutable absl::Mutex mutex_;
   std::unique_ptr<RocksdbDatabase> database_ ABSL_GUARDED_BY(mutex_);  // null: not open
   int leases_ ABSL_GUARDED_BY(mutex_) = 0;
 };

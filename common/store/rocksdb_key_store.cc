@@ -10,8 +10,10 @@
 #include "common/base/status_macros.h"
 #include "common/store/commit_check.h"
 #include "common/store/disk_probe.h"
+#include "common/store/manifest_seal.h"
 #include "common/store/record_keys.h"
 #include "common/store/rocksdb_status.h"
+#include "rocksdb/convenience.h"
 #include "rocksdb/transaction_log.h"
 
 namespace ilre {
@@ -50,6 +52,18 @@ absl::StatusOr<std::unique_ptr<RocksdbKeyStore>> RocksdbKeyStore::Open(const std
   ILRE_RETURN_IF_ERROR(store->slot_.Acquire().status());
   if (options.verify_on_open) ILRE_RETURN_IF_ERROR(store->VerifyAll());
   return store;
+}
+
+RocksdbKeyStore::~RocksdbKeyStore() {
+  absl::MutexLock lock(&write_mutex_);
+  if (slot_.is_open() && !must_recover_ && !background_errors_->failed()) Close().IgnoreError();
+}
+
+absl::Status RocksdbKeyStore::Close() {
+  ILRE_RETURN_IF_ERROR(FlushAll());
+  ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());
+  rocksdb::CancelAllBackgroundWork(database->db(), /*wait=*/true);
+  return SealManifest(path_);
 }
 
 absl::StatusOr<std::unique_ptr<RocksdbDatabase>> RocksdbKeyStore::OpenDatabase() {
@@ -172,16 +186,6 @@ absl::StatusOr<DocumentRow> RocksdbKeyStore::PutChangedRow(const DocumentRow& st
   return changed;
 }
 
-// All blocks of a document have postings, or none has.
-absl::Status RocksdbKeyStore::CheckLexical(const Commit& commit, const DocumentRow& stored) const {
-  if (commit.blocks.empty() || stored.num_blocks == 0) return absl::OkStatus();
-  ILRE_ASSIGN_OR_RETURN(const bool has_lexical, reader_.HasLexical(stored));
-  if (has_lexical == (commit.blocks.front().lexical != nullptr)) return absl::OkStatus();
-  return MakeError(
-      absl::StatusCode::kInvalidArgument, "INVALID_COMMIT",
-      absl::StrCat("document ", DocumentName(stored), " was begun ", has_lexical ? "with" : "without", " postings"));
-}
-
 absl::StatusOr<DocumentRow> RocksdbKeyStore::Apply(const Commit& commit) {
   ILRE_RETURN_IF_ERROR(CheckCommit(commit));
   rocksdb::WriteBatch batch;
@@ -189,8 +193,9 @@ absl::StatusOr<DocumentRow> RocksdbKeyStore::Apply(const Commit& commit) {
   ILRE_RETURN_IF_ERROR(PrepareWrite());
   ILRE_ASSIGN_OR_RETURN(const DocumentRow stored, ReadForChange(commit.row));
   ILRE_RETURN_IF_ERROR(CheckContinues(commit, stored));
-  ILRE_RETURN_IF_ERROR(CheckLexical(commit, stored));
-  ILRE_ASSIGN_OR_RETURN(DocumentRow changed, PutChangedRow(stored, commit.row, &batch));
+  DocumentRow row = commit.row;
+  row.has_postings = commit.blocks.empty() ? stored.has_postings : commit.blocks.front().lexical != nullptr;
+  ILRE_ASSIGN_OR_RETURN(DocumentRow changed, PutChangedRow(stored, row, &batch));
   {
     ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());
     for (const Commit::Block& block : commit.blocks) {
@@ -217,7 +222,9 @@ absl::StatusOr<DocumentRow> RocksdbKeyStore::UpdateRow(const DocumentRow& row) {
   ILRE_RETURN_IF_ERROR(PrepareWrite());
   ILRE_ASSIGN_OR_RETURN(const DocumentRow stored, ReadForChange(row));
   ILRE_RETURN_IF_ERROR(CheckContinues(no_blocks, stored));
-  ILRE_ASSIGN_OR_RETURN(DocumentRow changed, PutChangedRow(stored, row, &batch));
+  DocumentRow wanted = row;
+  wanted.has_postings = stored.has_postings;
+  ILRE_ASSIGN_OR_RETURN(DocumentRow changed, PutChangedRow(stored, wanted, &batch));
   ILRE_RETURN_IF_ERROR(Write(&batch));
   return changed;
 }

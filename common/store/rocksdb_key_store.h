@@ -31,6 +31,8 @@ class RocksdbKeyStore final : public KeyStore {
   // `env` is where the files lie: the system's, or one that fails on purpose. It must outlive the store.
   static absl::StatusOr<std::unique_ptr<RocksdbKeyStore>> Open(const std::string& path, const KeyStoreOptions& options,
                                                                rocksdb::Env* env);
+  // Puts what is in memory into tables, as far as the disk allows; what was committed is durable without that.
+  ~RocksdbKeyStore() override;
 
   absl::StatusOr<DocumentRow> GetDocument(absl::string_view collection, absl::string_view document) const override {
     return reader_.GetDocument(collection, document);
@@ -63,6 +65,7 @@ class RocksdbKeyStore final : public KeyStore {
  private:
   RocksdbKeyStore(std::string path, const KeyStoreOptions& options, rocksdb::Env* env);
   absl::StatusOr<std::unique_ptr<RocksdbDatabase>> OpenDatabase();
+  absl::Status Close() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_);
 
   // To be called first under the mutex: makes the store writable if a failure before left it otherwise.
   absl::Status PrepareWrite() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_);
@@ -76,7 +79,6 @@ class RocksdbKeyStore final : public KeyStore {
   absl::StatusOr<DocumentRow> ReadForChange(const DocumentRow& row) const;
   absl::StatusOr<DocumentRow> PutChangedRow(const DocumentRow& stored, const DocumentRow& row,
                                             rocksdb::WriteBatch* batch) const;
-  absl::Status CheckLexical(const Commit& commit, const DocumentRow& stored) const;
 
   // Helpers of deletion, in rocksdb_deletion.cc.
   absl::Status DeleteAnyDocument(absl::string_view collection, absl::string_view document)

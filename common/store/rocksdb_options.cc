@@ -89,6 +89,7 @@ rocksdb::DBOptions MakeDbOptions(const KeyStoreOptions& options, rocksdb::Env* e
   db.allow_mmap_reads = true;
   db.advise_random_on_open = false;  // scans of a whole document are the rule: let the kernel read ahead
   db.max_open_files = -1;            // a follower can read only deleted files that it has open
+  db.max_file_opening_threads = 1;   // files are mapped, which takes no time worth sixteen threads
   db.max_background_jobs = 2;
   // What is not yet in tables is read again at open, and held in memory: keep both small.
   db.write_buffer_manager = std::make_shared<rocksdb::WriteBufferManager>(4 * options.write_buffer_bytes);

@@ -187,27 +187,12 @@ absl::Status RocksdbReader::VisitBlocks(const DocumentRow& row, uint32_t begin, 
                       });
 }
 
-absl::StatusOr<bool> RocksdbReader::HasLexical(const DocumentRow& row) const {
-  ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_->Acquire());
-  const std::string bound = DocumentEnd(RecordClass::kLexical, row.uid);
-  const rocksdb::Slice upper_bound(bound);
-  rocksdb::ReadOptions read = MakeReadOptions(Family::kLexical);
-  read.iterate_upper_bound = &upper_bound;
-  std::unique_ptr<rocksdb::Iterator> records(database->db()->NewIterator(read, database->family(Family::kLexical)));
-  records->Seek(DocumentBegin(RecordClass::kLexical, row.uid));
-  if (records->Valid()) return true;
-  ILRE_RETURN_IF_ERROR(RecordError(records->status(), RecordClass::kLexical,
-                                   absl::StrCat("document ", DocumentName(row), ", postings")));
-  return false;
-}
-
 absl::Status RocksdbReader::VisitLexical(const DocumentRow& row, uint32_t begin, uint32_t end,
                                          const std::function<absl::Status(uint32_t, const LexicalData&)>& visit) const {
   if (begin >= std::min(end, row.num_blocks)) return absl::OkStatus();
-  ILRE_ASSIGN_OR_RETURN(const bool has_lexical, HasLexical(row));
-  if (!has_lexical) {
-    return Explain(row, MakeError(absl::StatusCode::kFailedPrecondition, "NO_LEXICAL",
-                                  absl::StrCat("document ", DocumentName(row), " was stored without postings")));
+  if (!row.has_postings) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "NO_LEXICAL",
+                     absl::StrCat("document ", DocumentName(row), " was stored without postings"));
   }
   return VisitRecords(row, Family::kLexical, RecordClass::kLexical, begin, end,
                       [&](uint32_t number, absl::string_view key, absl::string_view value) {

@@ -36,9 +36,6 @@ class RocksdbReader {
   absl::StatusOr<std::string> ReadState(const DocumentRow& row) const;
   absl::StatusOr<KeyStoreReader::Stats> GetStats() const;
 
-  // Whether the document has postings; OK(false) for one without blocks.
-  absl::StatusOr<bool> HasLexical(const DocumentRow& row) const;
-
  private:
   // `block`, key and value of one record; views are valid during the call.
   using RecordVisitor = std::function<absl::Status(uint32_t, absl::string_view, absl::string_view)>;

@@ -39,8 +39,7 @@ absl::Status RocksdbKeyStore::VerifyDocument(const DocumentRow& row) const {
     const uint32_t end = std::min(block + kBlocksAtOnce, row.num_blocks);
     ILRE_RETURN_IF_ERROR(ReadText(row, block, end).status());
   }
-  ILRE_ASSIGN_OR_RETURN(const bool has_lexical, reader_.HasLexical(row));
-  if (has_lexical) {
+  if (row.has_postings) {
     const auto ignore = [](uint32_t, const LexicalData&) { return absl::OkStatus(); };
     ILRE_RETURN_IF_ERROR(VisitLexical(row, 0, row.num_blocks, ignore));
   }

@@ -1,6 +1,7 @@
 #include "common/store/test_documents.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -14,6 +15,7 @@
 namespace ilre {
 namespace {
 
+constexpr uint64_t kFastFolderBytes = uint64_t{1} << 30;
 constexpr int kVocabulary = 20'000;  // distinct words
 
 // A word by its rank: the same letters for the same rank.
@@ -150,6 +152,14 @@ Commit MakeCommit(DocumentRow row, const std::vector<const OwnedBlock*>& blocks,
   commit.row = std::move(row);
   commit.state = state;
   return commit;
+}
+
+std::string FastFolder() {
+  std::error_code error;
+  const std::string memory = "/dev/shm";
+  const std::filesystem::space_info space = std::filesystem::space(memory, error);
+  if (!error && space.available >= kFastFolderBytes && ::access(memory.c_str(), W_OK) == 0) return memory;
+  return std::filesystem::temp_directory_path().string();
 }
 
 TempFolder::TempFolder(const std::string& parent) : path_(parent + "/ilre-test-XXXXXX") {

@@ -48,10 +48,13 @@ DocumentRow NewRow(const std::string& collection, const std::string& document);
 Commit MakeCommit(DocumentRow row, const std::vector<const OwnedBlock*>& blocks, uint32_t first_block,
                   uint64_t text_begin, const std::string& state, bool with_lexical = true);
 
-// A new folder in the system's temporary one, or in `parent`; removed with all its content at the end of its life.
+// The folder for small files that need not survive: in memory where there is room, else the system's temporary one.
+std::string FastFolder();
+
+// A new folder in `parent`, removed with all its content at the end of its life.
 class TempFolder {
  public:
-  explicit TempFolder(const std::string& parent = std::filesystem::temp_directory_path().string());
+  explicit TempFolder(const std::string& parent = FastFolder());
   ~TempFolder();
   TempFolder(const TempFolder&) = delete;
   TempFolder& operator=(const TempFolder&) = delete;

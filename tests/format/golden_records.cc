@@ -63,7 +63,8 @@ DocumentRow GoldenRow() {
           .create_time_ms = 1'700'000'000'000,
           .update_time_ms = 1'700'000'000'123,
           .expire_time_ms = 1'800'000'000'000,
-          .revision = 42};
+          .revision = 42,
+          .has_postings = true};
 }
 
 DocumentRow GoldenFailedRow() {

@@ -179,6 +179,7 @@ std::string Workload::Append(KeyStore* store, ExpectedDocument* document) {
   const absl::StatusOr<DocumentRow> applied = store->Apply(commit);
   if (!stale) {
     wanted.row = commit.row;
+    wanted.row.has_postings = wanted.has_lexical && !wanted.blocks.empty();
     ++wanted.row.revision;
     if (applied.ok()) {
       wanted.row.update_time_ms = applied->update_time_ms;
