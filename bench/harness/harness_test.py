@@ -162,7 +162,9 @@ case "$*" in
 esac
 """
 
-    def missed(self, measure: Callable[..., None], *arguments: Any, stored: int = 600, digest: str = "abc") -> list[str]:
+    def missed(
+        self, measure: Callable[..., None], *arguments: Any, stored: int = 600, digest: str = "abc"
+    ) -> list[str]:
         with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w", encoding="utf-8") as null:
             program = pathlib.Path(folder) / "ilre"
             program.write_text(self.PROGRAM.format(stored=stored, digest=digest), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of an ingest: nothing acknowledged is lost, and the end result is as if nothing happened."""
+"""SIGKILL at random moments of an ingest: nothing acknowledged is lost, and in the end it is as if nothing happened."""
 
 import dataclasses
 import random
@@ -29,7 +29,7 @@ class Tally:
 
 
 def measure(report: Report, engine: Engine, scratch: str | None, quick: bool, kills: int) -> None:
-    """Ingests the text again and again, killing and resuming, until `kills` kills are done and the last one is whole."""
+    """Ingests the text again and again, killing and resuming, until that many kills; the last time to the end."""
     text = prose.passage(40_000 if quick else TEXT_BYTES, seed=10, foreign=True)
     kills = min(kills, 5) if quick else kills
     rng = random.Random(11)
@@ -78,7 +78,7 @@ def _ingest_through_kills(
 
 
 def _run_for(store: Store, path: str, cpu_seconds: float | None, last_wait_seconds: float) -> tuple[bytes, bool]:
-    """Starts or resumes the ingest and kills it when it has worked that long. -> what it printed, whether it was killed."""
+    """Starts or resumes the ingest, kills it when it has worked so long. -> what it printed, whether it was killed."""
     process = store.start_ingest(
         DOCUMENT, "--commit-blocks", COMMIT_BLOCKS, "--acknowledge", source=path, stdin=subprocess.DEVNULL
     )

@@ -1,6 +1,6 @@
-"""llama.cpp reading the same tokens with the same weights: `python -m harness.llama cut|prefill MODEL TEXT NUMBER...`.
+"""llama.cpp reading the same tokens with the same weights: python -m harness.llama cut|prefill MODEL TEXT NUMBER...
 
-Runs in a process of its own, so that its memory and threads are gone when the engine is measured. Prints one JSON object.
+Runs in a process of its own, so that its memory and threads are gone when the engine is measured. Prints JSON.
 """
 
 import json

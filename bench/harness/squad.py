@@ -87,7 +87,7 @@ def words(text: str) -> list[str]:
 
 
 def fill(order: Sequence[int], segments: Sequence[Segment], budget: int) -> set[int]:
-    """Tokens of the best segments that fit the budget: one too long for what is left is passed over, the first is cut."""
+    """Tokens of the best segments that fit: one too long for what is left is passed over, the first is cut."""
     taken: set[int] = set()
     for rank, index in enumerate(order):
         free = budget - len(taken)
