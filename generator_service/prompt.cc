@@ -40,10 +40,7 @@ class PromptWriter {
 std::vector<TokenId> BuildPrompt(const Tokenizer& tokenizer, const ChatTemplate& chat, const PromptParts& parts) {
   PromptWriter writer(tokenizer);
   writer.Ids(chat.head);
-  if (!parts.instruction.empty()) {
-    writer.Text(parts.instruction);
-    writer.Text("\n\n");
-  }
+  if (!parts.context.empty()) writer.Text("Text:\n");
   for (const ContextPiece& piece : parts.context) {
     if (piece.after_gap) writer.Text(parts.gap_mark);
     if (piece.ids.empty()) {
@@ -52,9 +49,12 @@ std::vector<TokenId> BuildPrompt(const Tokenizer& tokenizer, const ChatTemplate&
       writer.Ids(piece.ids);
     }
   }
-  if (!parts.context.empty()) writer.Text("\n\n");
-  writer.Text(parts.question_label);
+  if (!parts.context.empty()) writer.Text("\n\nQuestion: ");
   writer.Text(parts.question);
+  if (!parts.instruction.empty()) {
+    writer.Text("\n\n");
+    writer.Text(parts.instruction);
+  }
   writer.Ids(chat.tail);
   writer.Text(parts.answer_prefix);
   return writer.Finish();
