@@ -1,5 +1,4 @@
 // The bytes of one block's postings: columns, because equal columns of many blocks compress together.
-#include <cstring>
 #include <string>
 #include <utility>
 
@@ -73,7 +72,7 @@ absl::StatusOr<LexicalData> ParseLexical(absl::string_view key, absl::string_vie
   }
   LexicalData data;
   data.segment_words.resize(num_segments);
-  std::memcpy(data.segment_words.data(), segment_words.data(), segment_words.size());
+  for (size_t i = 0; i < num_segments; ++i) data.segment_words[i] = LoadLittle<uint16_t>(segment_words.data() + 2 * i);
   data.postings.resize(num_postings);
   for (size_t i = 0; i < num_postings; ++i) {
     data.postings[i] = {.word_hash = LoadLittle<uint32_t>(hashes.data() + 4 * i),
