@@ -63,7 +63,8 @@ function(ilre_test)
   set_tests_properties(${ARG_NAME} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
 endfunction()
 
-# ilre_fuzzer(NAME x_fuzz SRCS x_fuzz.cc DEPS lib ...): built only by the `fuzz` preset.
+# ilre_fuzzer(NAME x_fuzz SRCS x_fuzz.cc DEPS lib ...): built only by the `fuzz` preset; the target `fuzzers` is all.
+add_custom_target(fuzzers)
 function(ilre_fuzzer)
   cmake_parse_arguments(ARG "" "NAME" "SRCS;DEPS" ${ARGN})
   if(NOT ILRE_FUZZ)
@@ -73,4 +74,5 @@ function(ilre_fuzzer)
   target_link_libraries(${ARG_NAME} PRIVATE ilre_flags ${ARG_DEPS})
   target_link_options(${ARG_NAME} PRIVATE -fsanitize=fuzzer)
   set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/fuzz")
+  add_dependencies(fuzzers ${ARG_NAME})
 endfunction()

@@ -223,22 +223,6 @@ int64_t CountBlocks(const GgmlTypeInfo& info, absl::string_view bytes, size_t nu
 
 }  // namespace
 
-float HalfToFloat(uint16_t half) {
-  // The exponent and fraction, moved to a float's place, are too small by 2^(127 - 15); a multiplication mends that for
-  // normal and subnormal numbers alike, exactly. Infinities and NaNs have an exponent of ones, which is put back.
-  const uint32_t magnitude = half & 0x7FFFu;
-  const float scaled = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
-  const uint32_t special = magnitude >= 0x7C00u ? kFloatExponentBits : 0;
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(scaled) | special | (half & 0x8000u) << 16);
-}
-
-uint16_t FloatToBf16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
-  const uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
-  const uint32_t quiet_nan = bits >> 16 | 0x40;
-  return static_cast<uint16_t>((bits & 0x7FFFFFFF) > kFloatExponentBits ? quiet_nan : rounded);
-}
-
 void Dequantize(GgmlType type, absl::string_view bytes, absl::Span<float> out) {
   const int64_t num_blocks = CountBlocks(GgmlTypeInfoOf(type), bytes, out.size());
   if (num_blocks == 0) return;

@@ -5,6 +5,7 @@
 // result with AllFinite.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 
 #include "absl/strings/string_view.h"
@@ -21,10 +22,22 @@ void Dequantize(GgmlType type, absl::string_view bytes, absl::Span<float> out);
 void DequantizeToBf16(GgmlType type, absl::string_view bytes, absl::Span<uint16_t> out);
 
 // The bits of IEEE half precision as a float. Exact.
-float HalfToFloat(uint16_t half);
+inline float HalfToFloat(uint16_t half) {
+  // The exponent and fraction, moved to a float's place, are too small by 2^(127 - 15); a multiplication mends that for
+  // normal and subnormal numbers alike, exactly. Infinities and NaNs have an exponent of ones, which is put back.
+  const uint32_t magnitude = half & 0x7FFFu;
+  const float scaled = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
+  const uint32_t special = magnitude >= 0x7C00u ? 0x7F800000u : 0;
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(scaled) | special | (half & 0x8000u) << 16);
+}
 
 // Rounds to the nearest bfloat16, ties to even; a NaN stays one.
-uint16_t FloatToBf16(float value);
+inline uint16_t FloatToBf16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+  const uint32_t quiet_nan = bits >> 16 | 0x40;
+  return static_cast<uint16_t>((bits & 0x7FFFFFFF) > 0x7F800000u ? quiet_nan : rounded);
+}
 
 bool AllFinite(absl::Span<const float> values);
 bool AllFiniteBf16(absl::Span<const uint16_t> values);
