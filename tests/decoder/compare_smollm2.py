@@ -18,8 +18,9 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKIPPED = 77  # as ctest is told
-LEAST_AGREEMENT = {"cpu": 0.99, "torch-cpu": 0.999}  # share of positions at which the best token is the same
 PIECES, PIECE_TOKENS = 4, 500
+# By device: the share of positions at which the best token must be the same, and how many of the pieces are run.
+DEVICES = {"cpu": (0.99, PIECES), "torch-cpu": (0.999, 1)}
 # English prose and terms that every Debian system has; the first that are there are taken.
 TEXTS = ["GPL-3", "MPL-2.0", "Apache-2.0", "GFDL-1.3", "Artistic", "LGPL-2.1", "CC0-1.0", "BSD"]
 
@@ -149,7 +150,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
     parser.add_argument("--model")
-    parser.add_argument("--devices", nargs="+", choices=LEAST_AGREEMENT, default=["cpu"])
+    parser.add_argument("--devices", nargs="+", choices=DEVICES, default=["cpu"])
     arguments = parser.parse_args()
     path = find_model(arguments.model)
     reader = gguf.GGUFReader(path)
@@ -160,12 +161,13 @@ def main() -> int:
         expected = torch.cat([reference(torch.tensor([line])).logits[0] for line in sequences])
     print(f"transformers: {len(expected)} tokens in {time.monotonic() - start:.2f} s", flush=True)
     for device in arguments.devices:
-        ours = torch.from_numpy(run_ours(arguments.program, path, device, sequences, expected.shape[1]))
-        if ours.shape != expected.shape:
-            print(f"failed: {tuple(ours.shape)} logits instead of {tuple(expected.shape)}")
+        least, pieces = DEVICES[device]
+        ours = torch.from_numpy(run_ours(arguments.program, path, device, sequences[:pieces], expected.shape[1]))
+        if len(ours) != pieces * PIECE_TOKENS:
+            print(f"failed: logits of {len(ours)} positions")
             return 1
-        if report(ours, expected) < LEAST_AGREEMENT[device]:
-            print(f"failed: the best token should agree at {LEAST_AGREEMENT[device]:.1%} of positions or more")
+        if report(ours, expected[: len(ours)]) < least:
+            print(f"failed: the best token should agree at {least:.1%} of positions or more")
             return 1
     return 0
 
