@@ -20,7 +20,8 @@ constexpr size_t kMaxPostings = size_t{1} << 24;  // a word has at least one byt
 
 // What is wrong with `data`; empty if nothing is.
 std::string Fault(const LexicalData& data) {
-  if (data.segment_words.size() > kBlockTokens) return absl::StrCat(data.segment_words.size(), " segments");
+  // One may run on from the block before, and each token may start one.
+  if (data.segment_words.size() > kBlockTokens + 1) return absl::StrCat(data.segment_words.size(), " segments");
   if (data.postings.size() > kMaxPostings) return absl::StrCat(data.postings.size(), " postings");
   const LexicalPosting* before = nullptr;
   for (const LexicalPosting& posting : data.postings) {

@@ -244,7 +244,7 @@ TEST(LexicalRecordTest, KnowsInvalidPostings) {
   data.postings[2].count = 0;
   EXPECT_THAT(ValidateLexical(data), StatusIs(absl::StatusCode::kInvalidArgument));
   data = good;
-  data.segment_words.resize(kBlockTokens + 1);
+  data.segment_words.resize(kBlockTokens + 2);
   EXPECT_THAT(ValidateLexical(data), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
