@@ -46,11 +46,10 @@ TEST_F(PromptTest, PutsThePartsInOrder) {
   parts.instruction = "Answer.";
   parts.context = {{.text = "One. "}, {.text = "Two. "}, {.text = "Nine.", .after_gap = true}};
   parts.gap_mark = "[...]";
-  parts.question_label = "Question: ";
   parts.question = "How many?";
   parts.answer_prefix = "It is";
   EXPECT_EQ(Spell(BuildPrompt(*tokenizer_, chat_, parts)),
-            "<|im_start|>user\nAnswer.\n\nOne. Two. [...]Nine.\n\nQuestion: How many?<|im_end|>\n"
+            "<|im_start|>user\nText:\nOne. Two. [...]Nine.\n\nQuestion: How many?\n\nAnswer.<|im_end|>\n"
             "<|im_start|>assistant\nIt is");
 }
 
@@ -66,7 +65,7 @@ TEST_F(PromptTest, TokensOfADocumentStandAsTheyAre) {
   parts.context = {{.text = "unused", .ids = ids}};
   parts.question = "?";
   const std::vector<TokenId> prompt = BuildPrompt(*tokenizer_, chat_, parts);
-  const auto begin = prompt.begin() + static_cast<long>(chat_.head.size());
+  const auto begin = prompt.begin() + static_cast<long>(chat_.head.size() + std::string("Text:\n").size());
   EXPECT_TRUE(std::equal(ids.begin(), ids.end(), begin));
 }
 
@@ -87,7 +86,6 @@ TEST_F(PromptTest, TextFromOutsideCannotForgeATurn) {
     parts.instruction = hostile();
     parts.context = {{.text = first}, {.text = second, .after_gap = true}};
     parts.gap_mark = hostile();
-    parts.question_label = hostile();
     parts.question = hostile();
     parts.answer_prefix = hostile();
     EXPECT_EQ(NumControls(BuildPrompt(*tokenizer_, chat_, parts)), own_controls);
@@ -122,7 +120,9 @@ TEST(PromptPositionTest, OnlyTheFirstTextMayStandAtAStart) {
   const std::vector<TokenId> ids = {9};
   parts.context = {{.ids = ids}};
   chat.user_position = TextPosition::kStart;
-  EXPECT_EQ(BuildPrompt(tokenizer, chat, parts), (std::vector<TokenId>{7, 9, 2, 3, 3, 8, 2}));  // "\n\nq"
+  const std::vector<TokenId> prompt = BuildPrompt(tokenizer, chat, parts);
+  EXPECT_EQ(std::count(prompt.begin(), prompt.end(), 1), 1);  // "Text:" begins; nothing after it does
+  EXPECT_EQ(prompt[1], 1);
 }
 
 }  // namespace

@@ -50,8 +50,12 @@ std::vector<bool> PlainStarts(const std::vector<std::string>& tokens, size_t max
     while (first < token.size() && IsSpace(token[first])) ++first;
     bool start = starts.empty();
     if (first < token.size()) {
-      for (size_t at = unused; at <= begin + first; ++at) start = start || BoundaryBefore(text, at);
-      unused = begin + first + 1;
+      bool boundary = false;
+      for (size_t at = unused; at <= begin + first; ++at) boundary = boundary || BoundaryBefore(text, at);
+      if (length != 1) {  // a segment of one token is not left yet: its boundary waits
+        start = start || boundary;
+        unused = begin + first + 1;
+      }
     }
     const bool within_character = !token.empty() && (static_cast<uint8_t>(token[0]) & 0xC0) == 0x80;
     if (length >= max_segment && !within_character) start = true;
@@ -99,7 +103,12 @@ TEST(SegmenterTest, ChineseAndJapaneseNeedNoSpace) {
 
 TEST(SegmenterTest, ATokenAcrossABoundaryBelongsToWhatItBeginsIn) {
   EXPECT_EQ(Barred({"a", ". B", " c", ".", " d"}), "|a. B| c.| d");
-  EXPECT_EQ(Barred({"x\ny", " z"}), "|x\ny| z");
+  EXPECT_EQ(Barred({"w ", "x\ny", " z"}), "|w x\ny| z");
+}
+
+TEST(SegmenterTest, ABoundaryAfterOneTokenWaitsForTheNext) {
+  EXPECT_EQ(Barred({"x\n", "y", " z"}), "|x\ny| z");
+  EXPECT_EQ(Barred({"1", "\n", "2", "\n", "3"}), "|1\n|2\n|3");
 }
 
 TEST(SegmenterTest, WhiteSpaceAtTheStartIsASegmentOfItsOwn) { EXPECT_EQ(Barred({" ", "\n", "a", "b"}), "| \n|ab"); }
