@@ -114,8 +114,6 @@ class Asker {
     parts.instruction = question.instruction;
     parts.question = question.text;
     parts.answer_prefix = question.answer_prefix;
-    parts.question_label = kDefaultQuestionLabel;
-    parts.gap_mark = kDefaultGapMark;
     for (const RecalledSpan& span : answer->retrieval.spans) {
       if (!span.in_prompt) continue;
       parts.context.push_back({.text = span.text, .ids = span.ids, .after_gap = !parts.context.empty()});

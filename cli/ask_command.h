@@ -14,7 +14,7 @@ struct AskArguments {
   std::vector<std::string> words;  // names, then the question
   std::string collection;          // of names without one; alone: all its documents
   int budget = 0;                  // tokens to recall; 0: the profile's
-  std::string instruction;         // before the recalled text; empty with has_instruction false: the default
+  std::string instruction;         // after text and question; empty with has_instruction false: the default
   bool has_instruction = false;
   std::string answer_prefix;
   int max_tokens = 128;  // of the answer; 0: spans only

@@ -51,7 +51,7 @@ void AddAsk(CLI::App* app, const Settings& settings, AskArguments* arguments, Co
   ask->add_option("--budget", arguments->budget, "Tokens to recall at the most; 0: as the profile says")
       ->check(CLI::Range(0, 1 << 20));
   auto* instruction =
-      ask->add_option("--instruction", arguments->instruction, "What to tell the model before the text");
+      ask->add_option("--instruction", arguments->instruction, "What to tell the model after text and question");
   ask->add_option("--answer-prefix", arguments->answer_prefix, "How the answer begins");
   ask->add_option("--max-tokens", arguments->max_tokens, "Length of the answer; 0: recalled spans only")
       ->capture_default_str()

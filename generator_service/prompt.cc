@@ -9,9 +9,12 @@ class PromptWriter {
  public:
   explicit PromptWriter(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
 
+  // Where the next text stands, if nothing comes before it.
+  void SetPosition(TextPosition position) { position_ = position; }
   void Ids(absl::Span<const TokenId> ids) {
     FlushText();
     prompt_.insert(prompt_.end(), ids.begin(), ids.end());
+    if (!ids.empty()) position_ = TextPosition::kContinued;
   }
   // Texts that follow one another are tokenized as one.
   void Text(absl::string_view text) { text_.append(text.data(), text.size()); }
@@ -24,15 +27,16 @@ class PromptWriter {
  private:
   void FlushText() {
     if (text_.empty()) return;
-    const std::vector<TokenId> ids = tokenizer_.EncodeIds(
-        text_, SpecialTokens::kPlainText, prompt_.empty() ? TextPosition::kStart : TextPosition::kContinued);
+    const std::vector<TokenId> ids = tokenizer_.EncodeIds(text_, SpecialTokens::kPlainText, position_);
     prompt_.insert(prompt_.end(), ids.begin(), ids.end());
+    position_ = TextPosition::kContinued;
     text_.clear();
   }
 
   const Tokenizer& tokenizer_;
   std::vector<TokenId> prompt_;
   std::string text_;
+  TextPosition position_ = TextPosition::kStart;
 };
 
 }  // namespace
@@ -40,10 +44,8 @@ class PromptWriter {
 std::vector<TokenId> BuildPrompt(const Tokenizer& tokenizer, const ChatTemplate& chat, const PromptParts& parts) {
   PromptWriter writer(tokenizer);
   writer.Ids(chat.head);
-  if (!parts.instruction.empty()) {
-    writer.Text(parts.instruction);
-    writer.Text("\n\n");
-  }
+  writer.SetPosition(chat.user_position);
+  if (!parts.context.empty()) writer.Text("Text:\n");
   for (const ContextPiece& piece : parts.context) {
     if (piece.after_gap) writer.Text(parts.gap_mark);
     if (piece.ids.empty()) {
@@ -52,9 +54,12 @@ std::vector<TokenId> BuildPrompt(const Tokenizer& tokenizer, const ChatTemplate&
       writer.Ids(piece.ids);
     }
   }
-  if (!parts.context.empty()) writer.Text("\n\n");
-  writer.Text(parts.question_label);
+  if (!parts.context.empty()) writer.Text("\n\nQuestion: ");
   writer.Text(parts.question);
+  if (!parts.instruction.empty()) {
+    writer.Text("\n\n");
+    writer.Text(parts.instruction);
+  }
   writer.Ids(chat.tail);
   writer.Text(parts.answer_prefix);
   return writer.Finish();

@@ -21,19 +21,20 @@ struct ContextPiece {
 };
 
 // What the model is told if nobody says otherwise.
-inline constexpr char kDefaultQuestionLabel[] = "Question: ";
-inline constexpr char kDefaultGapMark[] = "\n";
-inline constexpr char kDefaultInstruction[] = "Answer the question with the help of these excerpts.";
+inline constexpr char kDefaultInstruction[] = "Answer the question from the text above.";
 
 struct PromptParts {
-  std::string instruction;  // before the text; may be empty
   std::vector<ContextPiece> context;
-  std::string gap_mark;        // put where something was left out, for example "\n"
-  std::string question_label;  // before the question, for example "Question: "
+  std::string gap_mark = "\n";  // put where something was left out
   std::string question;
+  std::string instruction;    // after the question; may be empty
   std::string answer_prefix;  // how the answer begins; the model goes on from there
 };
 
+// The user's turn is "Text:", the context, "Question:" and the question, the instruction: of several orders and
+// wordings this one gave the most right answers with the default model (docs/quality.md). Without context it is
+// question and instruction alone.
+//
 // Text from outside is tokenized as plain text: it cannot open or close a turn.
 std::vector<TokenId> BuildPrompt(const Tokenizer& tokenizer, const ChatTemplate& chat, const PromptParts& parts);
 

@@ -8,11 +8,15 @@ namespace ilre {
 std::string StopStrings::Push(absl::string_view text) {
   if (found_) return "";
   held_.append(text.data(), text.size());
-  size_t end = std::string::npos;
-  for (const std::string& stop : stops_) end = std::min(end, held_.find(stop));
-  if (end != std::string::npos) {
+  // What is complete first counts, so that it does not matter in which pieces the text comes.
+  std::pair<size_t, size_t> first = {std::string::npos, 0};  // end, begin
+  for (const std::string& stop : stops_) {
+    const size_t begin = held_.find(stop);
+    if (begin != std::string::npos) first = std::min(first, {begin + stop.size(), begin});
+  }
+  if (first.first != std::string::npos) {
     found_ = true;
-    held_.resize(end);
+    held_.resize(first.second);
     return std::exchange(held_, {});
   }
   // The longest end of the text that begins a stop string.

@@ -8,7 +8,8 @@
 
 namespace ilre {
 
-// Holds back as much text as could still become a stop string. Not thread-safe.
+// Holds back as much text as could still become a stop string. Of several stop strings the one that is complete first
+// counts, of those that are complete together the longest: in whatever pieces the text comes. Not thread-safe.
 class StopStrings {
  public:
   explicit StopStrings(std::vector<std::string> stops) : stops_(std::move(stops)) {}

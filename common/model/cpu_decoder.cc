@@ -6,8 +6,6 @@
 #include <optional>
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
@@ -16,6 +14,7 @@
 #include "common/kernels/elementwise.h"
 #include "common/kernels/linear.h"
 #include "common/model/layer_names.h"
+#include "common/model/loaded_tensors.h"
 
 namespace ilre {
 namespace {
@@ -38,7 +37,7 @@ class TensorReader {
 
   absl::StatusOr<std::vector<float>> Floats(const std::string& name, int64_t size) {
     std::vector<float> values(static_cast<size_t>(size));
-    read_.insert(name);
+    read_.Add(name);
     ILRE_RETURN_IF_ERROR(checkpoint_.ReadTensor(name, {size}, absl::MakeSpan(values)));
     return values;
   }
@@ -56,7 +55,7 @@ class TensorReader {
     int64_t row = 0;
     for (const Part& part : parts) {
       const std::string name = absl::StrCat(part.name, ".weight");
-      read_.insert(name);
+      read_.Add(name);
       ILRE_RETURN_IF_ERROR(
           checkpoint_.ReadTensorBf16(name, {part.rows, columns},
                                      absl::MakeSpan(weight).subspan(static_cast<size_t>(row * columns),
@@ -70,19 +69,11 @@ class TensorReader {
   }
 
   // An error naming a weight that was never read.
-  absl::Status CheckAllRead() const {
-    for (const std::string& name : checkpoint_.TensorNames()) {
-      if (read_.contains(name) || absl::EndsWith(name, "rotary_emb.inv_freq")) continue;
-      if (name == kOutputName && checkpoint_.config().tied_embeddings) continue;  // a copy of the embedding
-      return errors::BadModelFile(checkpoint_.path(), absl::StrCat("tensor ", name, " is not part of the architecture ",
-                                                                   checkpoint_.config().architecture));
-    }
-    return absl::OkStatus();
-  }
+  absl::Status CheckAllRead() const { return read_.CheckNoneLeft(checkpoint_); }
 
  private:
   const Checkpoint& checkpoint_;
-  absl::flat_hash_set<std::string> read_;
+  LoadedTensors read_;
 };
 
 // Cosines and sines of places [first, first + count): [count, d / 2] each.
@@ -381,7 +372,7 @@ absl::Status CpuDecoder::Forward(absl::Span<const TokenId> ids, KvCache* cache, 
     return errors::InvalidArgument("logits need all layers of the model");
   }
   if (outputs != nullptr) outputs->assign(taps.size(), {});
-  const int last = want == Logits::kNone ? DepthOf(taps) : num_layers_;
+  const int last = LayersToRun(taps, want);
   const RotaryTable rotary(frequencies_, past, n);
   std::vector<float> x = Embed(ids);
   Scratch scratch;

@@ -51,6 +51,9 @@ absl::StatusOr<StreamState> Decoder::StartStream(absl::Span<const TokenId> prefi
     return errors::InvalidArgument(absl::StrCat("a stream's prefix has ", prefix.size(), " tokens, not 1 to ",
                                                 static_cast<int>(kMaxStreamTokens)));
   }
+  if (depth < 0 || depth > num_layers_) {
+    return errors::InvalidArgument(absl::StrCat("a stream through ", depth, " layers: ", num_layers_, " are loaded"));
+  }
   if (window < 1 || window > 1 << 20) return errors::InvalidArgument(absl::StrCat("window of ", window, " tokens"));
   StreamState state;
   state.layers.resize(depth);

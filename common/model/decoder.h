@@ -99,12 +99,16 @@ class Decoder {
 
   // Plain causal attention over cache + ids. Appends ids to the cache. logits: [1 or n, vocab_size]; left empty for
   // kNone. With taps and kNone, layers above the deepest tap are not run (and their cache not filled: use such a cache
-  // no more). After an error the cache is as before.
+  // no more); without taps all are, which fills the cache for calls to come. After an error the cache is as before.
   virtual absl::Status Forward(absl::Span<const TokenId> ids, KvCache* cache, absl::Span<const Tap> taps, Logits want,
                                std::vector<std::vector<float>>* outputs, std::vector<float>* logits,
                                const KeepGoing& keep_going = nullptr) const = 0;
 
  protected:
+  // Layers that a call of Forward runs whole.
+  int LayersToRun(absl::Span<const Tap> taps, Logits want) const {
+    return want == Logits::kNone && !taps.empty() ? DepthOf(taps) : num_layers_;
+  }
   // Checks ids and taps, which may come from outside.
   absl::Status CheckIds(absl::Span<const TokenId> ids) const;
   absl::Status CheckTaps(absl::Span<const Tap> taps) const;

@@ -69,16 +69,27 @@ class ModelParser {
 
   absl::StatusOr<TokenizerSpec> Parse(absl::string_view bytes) {
     spec_.kind = TokenizerKind::kSentencePiece;
-    spec_.add_space_prefix = true;  // the format's default
+    spec_.add_space_prefix = true;  // this and the ids are the format's defaults
+    spec_.bos_id = 1;
+    spec_.eos_id = 2;
     ILRE_RETURN_IF_ERROR(ForEach(bytes, [this](const Field& field) { return OfModel(field); }));
     if (model_type_ != 2) return Error(absl::StrCat("model type ", model_type_, "; only BPE (2) is supported"));
     if (rewrites_ || removes_spaces_) return Error("its normaliser rewrites text, which is not supported");
     if (spec_.tokens.empty()) return Error("it has no pieces");
+    ILRE_RETURN_IF_ERROR(CheckId("the begin token", &spec_.bos_id));
+    ILRE_RETURN_IF_ERROR(CheckId("the end token", &spec_.eos_id));
     return std::move(spec_);
   }
 
  private:
   absl::Status Error(absl::string_view why) const { return errors::BadModelFile(path_, why); }
+
+  // Negative: there is no such token.
+  absl::Status CheckId(absl::string_view what, int32_t* id) const {
+    if (*id < 0) *id = -1;
+    if (*id < static_cast<int64_t>(spec_.tokens.size())) return absl::OkStatus();
+    return Error(absl::StrCat(what, " is ", *id, ", of ", spec_.tokens.size(), " pieces"));
+  }
 
   template <typename Handler>
   absl::Status ForEach(absl::string_view message, const Handler& handler) {
@@ -116,6 +127,8 @@ class ModelParser {
 
   absl::Status OfTrainer(const Field& field) {
     if (field.number == 3) model_type_ = field.integer;
+    if (field.number == 41) spec_.bos_id = static_cast<int32_t>(field.integer);
+    if (field.number == 42) spec_.eos_id = static_cast<int32_t>(field.integer);
     if (field.number == 24 && field.integer != 0) return Error("spaces behind words are not supported");
     return absl::OkStatus();
   }

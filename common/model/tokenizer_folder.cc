@@ -9,7 +9,7 @@
 namespace ilre {
 namespace {
 
-// The largest tokenizer.json in use has 33 MB; parsed, a file takes up to twenty times its size.
+// The largest tokenizer.json in use has 33 MB.
 constexpr uint64_t kMaxTokenizerBytes = uint64_t{64} << 20;
 constexpr uint64_t kMaxConfigBytes = uint64_t{8} << 20;
 

@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
+#include "common/model/bounded_json.h"
 #include "common/model/sentencepiece_proto.h"
 #include "common/model/stop_tokens.h"
 #include "common/model/tokenizer_files.h"
@@ -313,9 +314,9 @@ void TokenizerJsonReader::ReadPostProcessor(const Node& node) {
 // ------------------------------------------------------------------------------------------------ the other files
 
 absl::StatusOr<Json> Parse(const std::string& path, absl::string_view bytes) {
-  Json json = Json::parse(bytes.begin(), bytes.end(), nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return errors::BadModelFile(path, "it is not JSON");
-  return json;
+  JsonLimits limits;
+  limits.max_values = 4'000'000;  // a vocabulary of 262,144 tokens with merges as pairs has about half of that
+  return ParseJsonObject(path, bytes, limits);
 }
 
 // The id of a token that a file names by its spelling, or as {"content": spelling}; -1 if none.
@@ -349,7 +350,8 @@ absl::string_view DefaultTemplate(const Node& node) {
 void ReadTokenizerConfig(const Node& config, TokenizerSpec* spec) {
   const int32_t bos = NamedToken(*spec, config["bos_token"]);
   if (bos >= 0) spec->bos_id = bos;
-  spec->eos_id = NamedToken(*spec, config["eos_token"]);
+  const int32_t eos = NamedToken(*spec, config["eos_token"]);
+  if (eos >= 0) spec->eos_id = eos;
   spec->add_bos = config["add_bos_token"].flag(spec->add_bos);
   spec->chat_template = std::string(DefaultTemplate(config["chat_template"]));
 }

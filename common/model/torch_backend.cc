@@ -26,8 +26,9 @@ absl::StatusOr<void*> LoadBackend() {
     if (void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
     absl::StrAppend(&problems, "; ", ::dlerror());
   }
-  return MakeError(absl::StatusCode::kFailedPrecondition, "DEVICE_UNAVAILABLE",
-                   absl::StrCat("libtorch is needed for this, but ", kLibrary, " was not found near ", folder.string(), problems));
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, "DEVICE_UNAVAILABLE",
+      absl::StrCat("libtorch is needed for this, but ", kLibrary, " was not found near ", folder.string(), problems));
 }
 
 }  // namespace

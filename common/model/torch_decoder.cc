@@ -15,6 +15,7 @@
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/model/layer_names.h"
+#include "common/model/loaded_tensors.h"
 
 namespace ilre {
 namespace {
@@ -32,13 +33,14 @@ struct TorchLayer {
 
 class TorchKvCache : public KvCache {
  public:
-  explicit TorchKvCache(int64_t num_layers) : keys(num_layers), values(num_layers) {}
+  TorchKvCache(int64_t num_layers, int64_t max_tokens) : capacity(max_tokens), keys(num_layers), values(num_layers) {}
   int64_t num_tokens() const override { return length; }
   void Truncate(int64_t num_tokens) override { length = std::min(length, std::max<int64_t>(num_tokens, 0)); }
 
   int64_t length = 0;
-  std::vector<Tensor> keys,
-      values;  // [layers] undefined, or [length or more, G, d], keys rotated; the first `length` count
+  const int64_t capacity;
+  // [layers] undefined, or [length or more, G, d], keys rotated; the first `length` count
+  std::vector<Tensor> keys, values;
 };
 
 // Runs `body`, which may throw as libtorch does, and turns what it throws into a status.
@@ -84,7 +86,7 @@ class TorchDecoder : public Decoder {
                            std::vector<std::vector<float>>* outputs) const override;
   absl::StatusOr<std::unique_ptr<KvCache>> NewCache(int64_t max_tokens) const override {
     if (max_tokens < 1) return errors::InvalidArgument("a cache needs room for a token");
-    return std::make_unique<TorchKvCache>(num_layers_);
+    return std::make_unique<TorchKvCache>(num_layers_, max_tokens);
   }
   absl::Status Forward(absl::Span<const TokenId> ids, KvCache* cache, absl::Span<const Tap> taps, Logits want,
                        std::vector<std::vector<float>>* outputs, std::vector<float>* logits,
@@ -116,12 +118,14 @@ class TorchDecoder : public Decoder {
 
   at::Device torch_device_ = at::kCPU;
   at::ScalarType type_ = at::kFloat;
+  LoadedTensors loaded_;
   Tensor embedding_, final_norm_, output_, frequencies_;
   std::vector<TorchLayer> layers_;
 };
 
 absl::StatusOr<Tensor> TorchDecoder::Read(const Checkpoint& checkpoint, const std::string& name,
                                           std::vector<int64_t> shape, at::ScalarType type) {
+  loaded_.Add(name);
   Tensor tensor = at::empty(shape, at::kFloat);
   ILRE_RETURN_IF_ERROR(checkpoint.ReadTensor(
       name, shape, absl::MakeSpan(tensor.mutable_data_ptr<float>(), static_cast<size_t>(tensor.numel()))));
@@ -182,6 +186,7 @@ absl::Status TorchDecoder::Init(const Checkpoint& checkpoint, const DecoderOptio
       } else {
         ILRE_ASSIGN_OR_RETURN(output_, Read(checkpoint, kOutputName, {config_.vocab_size, config_.hidden_size}, type_));
       }
+      ILRE_RETURN_IF_ERROR(loaded_.CheckNoneLeft(checkpoint));
     }
     const std::vector<float> frequencies = RotaryFrequencies(config_);
     frequencies_ = at::tensor(at::ArrayRef<float>(frequencies)).to(torch_device_);
@@ -332,10 +337,13 @@ absl::Status TorchDecoder::Forward(absl::Span<const TokenId> ids, KvCache* cache
     return errors::InvalidArgument("logits need all layers of the model");
   }
   auto* kv = static_cast<TorchKvCache*>(cache);
-  const int last = want == Logits::kNone ? DepthOf(taps) : num_layers_;
+  const int64_t n = static_cast<int64_t>(ids.size()), past = kv->length;
+  if (past + n > kv->capacity) {
+    return errors::InvalidArgument(absl::StrCat("a cache for ", kv->capacity, " tokens cannot take ", past + n));
+  }
+  const int last = LayersToRun(taps, want);
   if (outputs != nullptr) outputs->assign(taps.size(), {});
   return CatchTorch("running the model", [&]() -> absl::Status {
-    const int64_t n = static_cast<int64_t>(ids.size()), past = kv->length;
     const std::optional<Tensor> mask =
         n == 1 ? std::nullopt : std::optional<Tensor>(StreamMask(n, 0, past, past + n, torch_device_));
     Tensor x = embedding_.index_select(0, Ids(ids));

@@ -185,8 +185,12 @@ void WordwiseTokenizer::EncodePrefixedWord(absl::string_view word, uint32_t base
 
 size_t WordwiseTokenizer::SafePrefix(absl::string_view buffer) const {
   constexpr size_t kNearEnd = 4096;  // bytes that are not worth a scan
-  // A byte without a token belongs to the token behind it: no cut between them, if it can be helped.
-  const auto is_good = [&](size_t at) { return at > 0 && HasByte(static_cast<uint8_t>(buffer[at - 1])); };
+  // Bytes without a token belong to a token beside them: no cut between them, if it can be helped. So each part has a
+  // token.
+  const auto is_good = [&](size_t at) {
+    return at > 0 && at < buffer.size() && HasByte(static_cast<uint8_t>(buffer[at - 1])) &&
+           HasByte(static_cast<uint8_t>(buffer[at]));
+  };
   size_t last = BlankBeginsWord() ? LastCertainBreak(buffer) : 0;
   size_t last_good = is_good(last) ? last : 0;
   if (last_good > 0 && buffer.size() - last_good <= kNearEnd) return last_good;

@@ -106,8 +106,9 @@ LexicalData BuildLexical(absl::string_view text, absl::Span<const uint32_t> ends
   data.segment_words.push_back(0);
   size_t token = 0;
   // The segment of the token that holds a byte; words come in order, so the token only moves on. A segment that starts
-  // with the block's first token has index 1, and index 0 stays empty.
-  uint8_t segment = 0;
+  // with the block's first token has index 1, and index 0 stays empty. Where each of 256 tokens starts a segment, words
+  // of the last count for the last but one, whose index is the greatest that a posting has room for.
+  int segment = 0;
   bool entered = false;
   const auto enter = [&] {
     if (segment_starts[token]) {
@@ -125,8 +126,9 @@ LexicalData BuildLexical(absl::string_view text, absl::Span<const uint32_t> ends
       enter();
     }
     HashWord(text.substr(begin, end - begin), [&](uint32_t hash) {
-      data.postings.push_back({hash, segment, 1});
-      ++data.segment_words[segment];
+      const uint8_t index = static_cast<uint8_t>(std::min(segment, 255));
+      data.postings.push_back({hash, index, 1});
+      ++data.segment_words[index];
     });
   });
   if (!entered && !ends.empty()) enter();

@@ -1,5 +1,4 @@
 // The bytes of one block's postings: columns, because equal columns of many blocks compress together.
-#include <cstring>
 #include <string>
 #include <utility>
 
@@ -21,7 +20,8 @@ constexpr size_t kMaxPostings = size_t{1} << 24;  // a word has at least one byt
 
 // What is wrong with `data`; empty if nothing is.
 std::string Fault(const LexicalData& data) {
-  if (data.segment_words.size() > kBlockTokens) return absl::StrCat(data.segment_words.size(), " segments");
+  // One may run on from the block before, and each token may start one.
+  if (data.segment_words.size() > kBlockTokens + 1) return absl::StrCat(data.segment_words.size(), " segments");
   if (data.postings.size() > kMaxPostings) return absl::StrCat(data.postings.size(), " postings");
   const LexicalPosting* before = nullptr;
   for (const LexicalPosting& posting : data.postings) {
@@ -73,7 +73,7 @@ absl::StatusOr<LexicalData> ParseLexical(absl::string_view key, absl::string_vie
   }
   LexicalData data;
   data.segment_words.resize(num_segments);
-  std::memcpy(data.segment_words.data(), segment_words.data(), segment_words.size());
+  for (size_t i = 0; i < num_segments; ++i) data.segment_words[i] = LoadLittle<uint16_t>(segment_words.data() + 2 * i);
   data.postings.resize(num_postings);
   for (size_t i = 0; i < num_postings; ++i) {
     data.postings[i] = {.word_hash = LoadLittle<uint32_t>(hashes.data() + 4 * i),

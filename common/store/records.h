@@ -92,8 +92,10 @@ absl::StatusOr<std::string> EncodeBlock(const BlockData& block);
 // Words of one block for lexical scoring: which word (by hash), in which segment, how often.
 struct LexicalPosting {
   uint32_t word_hash;
-  uint8_t segment;  // index within the block: 0 is what runs on from the block before (or starts it), +1 at each start
-  uint8_t count;    // saturates at 255
+  // Index within the block: 0 is what runs on from the block before, +1 at each start; words of a 256th segment count
+  // for the one before it.
+  uint8_t segment;
+  uint8_t count;  // saturates at 255
 };
 struct LexicalData {
   std::vector<LexicalPosting> postings;  // sorted by (word_hash, segment)

@@ -223,6 +223,11 @@ TEST(LexicalRecordTest, RandomPostingsRoundTrip) {
   }
 }
 
+TEST(LexicalRecordTest, NothingIsAlsoSomething) {
+  ILRE_ASSERT_OK_AND_ASSIGN(const LexicalData parsed, ParseLexical("key", EncodeLexical("key", LexicalData())));
+  EXPECT_TRUE(parsed == LexicalData());
+}
+
 TEST(LexicalRecordTest, KnowsInvalidPostings) {
   const LexicalData good = {.postings = {{1, 0, 1}, {1, 1, 1}, {2, 0, 1}}, .segment_words = {2, 1}};
   ILRE_EXPECT_OK(ValidateLexical(good));
@@ -239,7 +244,7 @@ TEST(LexicalRecordTest, KnowsInvalidPostings) {
   data.postings[2].count = 0;
   EXPECT_THAT(ValidateLexical(data), StatusIs(absl::StatusCode::kInvalidArgument));
   data = good;
-  data.segment_words.resize(kBlockTokens + 1);
+  data.segment_words.resize(kBlockTokens + 2);
   EXPECT_THAT(ValidateLexical(data), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 

