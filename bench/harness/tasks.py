@@ -140,7 +140,7 @@ def _hide_in_prose(
     while True:
         sentence = prose[(at + len(body)) % len(prose)]
         used += lengths.tokens("prose", sentence + " ", lambda: " ".join(prose[:: max(1, len(prose) // 1000)]))
-        if used > room * 0.98:  # prose differs from page to page
+        if used > room * 0.96:  # prose differs from page to page
             break
         body.append(sentence)
     depths = sorted(rng.sample(range(NUM_DEPTHS + 1), len(needles)), reverse=True)
