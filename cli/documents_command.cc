@@ -12,6 +12,7 @@
 #include "cli/progress.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
+#include "common/store/block_digest.h"
 #include "common/store/key_store.h"
 
 namespace ilre::cli {
@@ -112,6 +113,24 @@ absl::Status PrintSegments(const KeyStoreReader& store, const DocumentRow& row) 
   return absl::OkStatus();
 }
 
+// "BLOCK TOKENS DIGEST TEXT-DIGEST WORDS-DIGEST", the last "-" where the profile stores no postings: documents of the
+// same text print the same lines, however their text was cut into pieces and their ingest interrupted.
+absl::Status PrintChecksums(const KeyStoreReader& store, const DocumentRow& row) {
+  std::vector<std::string> words(row.num_blocks, "-");
+  const absl::Status lexical =
+      store.VisitLexical(row, 0, row.num_blocks, [&](uint32_t block, const LexicalData& postings) {
+        words[block] = LexicalDigest(postings);
+        return absl::OkStatus();
+      });
+  if (!lexical.ok() && !absl::IsFailedPrecondition(lexical)) return lexical;
+  return store.VisitBlocks(row, 0, row.num_blocks, [&](const BlockView& block) -> absl::Status {
+    ILRE_ASSIGN_OR_RETURN(const std::string text, store.ReadText(row, block.block(), block.block() + 1));
+    std::printf("%u %d %s %s %s\n", block.block(), block.num_tokens(), BlockDigest(block).c_str(),
+                TextDigest(text).c_str(), words[block.block()].c_str());
+    return absl::OkStatus();
+  });
+}
+
 absl::Status InspectStore(const KeyStoreReader& store, const InspectArguments& arguments) {
   ILRE_ASSIGN_OR_RETURN(const KeyStoreReader::Stats stats, store.GetStats());
   uint64_t documents = 0, tokens = 0, bytes = 0, damaged = 0;
@@ -193,6 +212,7 @@ absl::Status RunInspect(const Settings& settings, const InspectArguments& argume
   ILRE_ASSIGN_OR_RETURN(const DocumentName name, ParseDocumentName(arguments.name, arguments.collection));
   ILRE_ASSIGN_OR_RETURN(const DocumentRow row, store->GetDocument(name.collection, name.document));
   if (arguments.segments) return PrintSegments(*store, row);
+  if (arguments.checksums) return PrintChecksums(*store, row);
   if (arguments.verify) {
     ILRE_RETURN_IF_ERROR(VerifyDocument(*store, row));
     std::printf("%s: all records of its %u blocks are sound\n", name.ToString().c_str(), row.num_blocks);

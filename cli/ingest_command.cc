@@ -223,7 +223,7 @@ absl::Status RunIngest(const Settings& settings, const IngestArguments& argument
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const uint64_t tokens = ingest->row().num_tokens;
-  std::printf("%s: %s tokens, %s bytes, in %.1f s (%s tokens/s)\n", name.ToString().c_str(), WithCommas(tokens).c_str(),
+  std::printf("%s: %s tokens, %s bytes, in %.3f s (%s tokens/s)\n", name.ToString().c_str(), WithCommas(tokens).c_str(),
               WithCommas(ingest->row().committed_bytes).c_str(), seconds,
               WithCommas(static_cast<uint64_t>(static_cast<double>(tokens - std::min(tokens, tokens_before)) / seconds))
                   .c_str());

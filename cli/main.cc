@@ -104,10 +104,15 @@ void AddInspect(CLI::App* app, const Settings& settings, InspectArguments* argum
   inspect->add_option("--collection", arguments->collection, "Collection of a name without one");
   inspect->add_flag("--verify", arguments->verify, "Read and check every record");
   inspect->add_flag("--segments", arguments->segments, "Print the segments of a document as JSON lines");
+  inspect->add_flag(
+      "--checksums", arguments->checksums,
+      "Print a line for each block of a document: its number, its tokens, and digests of its vectors with "
+      "tokens, of its text and of its words");
   inspect->add_flag("--json", arguments->json, "JSON");
   inspect->callback([=, &settings] {
-    if (arguments->segments && arguments->name.empty())
-      throw CLI::ValidationError("inspect", "--segments needs a name");
+    if ((arguments->segments || arguments->checksums) && arguments->name.empty()) {
+      throw CLI::ValidationError("inspect", "--segments and --checksums need a name");
+    }
     *command = [=, &settings] { return RunInspect(settings, *arguments); };
   });
 }

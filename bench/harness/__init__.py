@@ -1,0 +1,1 @@
+"""Measures of the whole engine, made with the `ilre` program as its users run it."""

@@ -1,0 +1,59 @@
+"""bench/engine: measures the engine and prints each figure as one line of JSON."""
+
+import argparse
+import sys
+from typing import Callable
+
+from harness import against_llama, kill, million, needles, pieces, questions
+from harness.ilre import Engine, EngineError
+from harness.prose import ProseMissingError
+from harness.report import Report, machine, progress
+
+
+def parse_arguments(sections: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bench/engine",
+        description="Measures the engine through the ilre program. Prints a JSON object a line on standard output "
+        "{name, value, n, bar, passed, details}, progress on standard error.",
+    )
+    parser.add_argument("--only", nargs="+", choices=sections, metavar="NAME", help=f"of {', '.join(sections)}")
+    parser.add_argument("--quick", action="store_true", help="small versions of all, to try them; no figures to report")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a figure misses its bar")
+    parser.add_argument("--squad", metavar="FILE", help="questions in SQuAD's format; its last quarter is held out")
+    parser.add_argument("--lengths", type=int, nargs="+", metavar="TOKENS", help="in section needles [all]")
+    parser.add_argument("--kills", type=int, default=100, help="in section kill [%(default)s]")
+    parser.add_argument("--ilre", metavar="FILE", help="the program [build/release/bin/ilre]")
+    parser.add_argument("--model", help="as of ilre")
+    parser.add_argument("--profile", help="as of ilre")
+    parser.add_argument("--scratch", metavar="FOLDER", help="where data directories are made and removed [$TMPDIR]")
+    return parser.parse_args()
+
+
+def main() -> int:
+    names = ["needles", "questions", "million", "llama", "kill", "pieces"]
+    arguments = parse_arguments(names)
+    report = Report()
+    engine = Engine(arguments.ilre, arguments.model, arguments.profile)
+    common = (report, engine, arguments.scratch, arguments.quick)
+    sections: dict[str, Callable[[], None]] = {
+        "needles": lambda: needles.measure(*common, arguments.lengths),
+        "questions": lambda: questions.measure(*common, arguments.squad),
+        "million": lambda: million.measure(*common),
+        "llama": lambda: against_llama.measure(*common, arguments.model),
+        "kill": lambda: kill.measure(*common, arguments.kills),
+        "pieces": lambda: pieces.measure(*common),
+    }
+    report.add(machine())
+    for name in arguments.only or names:
+        progress(f"--- {name}")
+        sections[name]()
+    if report.missed:
+        progress(f"missed: {', '.join(report.missed)}")
+    return 1 if arguments.check and report.missed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (EngineError, ProseMissingError, OSError) as error:
+        sys.exit(f"bench/engine: {error}")

@@ -1,0 +1,204 @@
+"""Tests of the measures themselves: they need neither the engine nor a model."""
+
+import contextlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+from typing import Any, Callable
+
+from harness import ilre, kill, needles, pieces, report, squad, tasks
+
+PROSE = [f"Sentence number {i} of a long and quiet story ends here." for i in range(500)]
+
+
+def lengths() -> tasks.Lengths:
+    return tasks.Lengths(lambda text: len(text.split()))
+
+
+class TasksTest(unittest.TestCase):
+    def test_needles_are_where_the_sample_says(self) -> None:
+        for name, task in tasks.NEEDLE_TASKS.items():
+            for seed in range(5):
+                sample = tasks.make(name, seed, 3000, PROSE, lengths())
+                self.assertEqual(len(sample.needles), task.values_per_key * task.num_queries)
+                for (begin, end), answer in zip(sample.needles, sample.answers, strict=True):
+                    needle = sample.document.encode()[begin:end].decode()
+                    self.assertRegex(needle, rf"^[\w-]+ is: {answer}$")
+                    self.assertIn(needle.split()[0], sample.question)
+                    self.assertIn(needle.split()[0], sample.answer_prefix)
+
+    def test_offsets_are_bytes(self) -> None:
+        prose = ["Über alle Straßen geht 图书馆 dahin."] * 100
+        sample = tasks.make("niah_single_2", 1, 3000, prose, lengths())
+        begin, end = sample.needles[0]
+        self.assertTrue(sample.document.encode()[begin:end].decode().endswith(sample.answers[0]))
+
+    def test_documents_have_the_length_asked_for_and_no_more(self) -> None:
+        for name in [*tasks.NEEDLE_TASKS, "vt"]:
+            sample = tasks.make(name, 1, 5000, PROSE, lengths())
+            self.assertLessEqual(len(sample.document.split()), 5000)
+            self.assertGreater(len(sample.document.split()), 4400)
+
+    def test_a_seed_gives_one_sample(self) -> None:
+        first, again, other = (tasks.make("niah_multikey_1", seed, 3000, PROSE, lengths()) for seed in (1, 1, 2))
+        self.assertEqual(first, again)
+        self.assertNotEqual(first.document, other.document)
+
+    def test_wording_is_that_of_ruler(self) -> None:
+        one = tasks.wording(tasks.NEEDLE_TASKS["niah_single_3"], ["old-map"])
+        self.assertEqual(one[0], "What is the special magic uuid for old-map mentioned in the provided text?")
+        self.assertEqual(one[1], " The special magic uuid for old-map mentioned in the provided text is")
+        many = tasks.wording(tasks.NEEDLE_TASKS["niah_multiquery"], ["a-b", "c-d", "e-f"])
+        self.assertIn("all the special magic numbers for a-b, c-d, and e-f mentioned", many[0])
+        self.assertTrue(many[1].endswith("are"))
+
+    def test_chains_lead_to_their_value(self) -> None:
+        sample = tasks.make("vt", 3, 3000, PROSE, lengths())
+        links = [sample.document[begin:end] for begin, end in sample.needles]
+        self.assertRegex(links[0], rf"^VAR {sample.answers[0]} = \d{{5}}$")
+        for link, old, new in zip(links[1:], sample.answers, sample.answers[1:]):
+            self.assertEqual(link, f"VAR {new} = VAR {old}")
+        self.assertEqual(sample.needles, sorted(sample.needles))
+
+    def test_score_is_the_share_of_references_found(self) -> None:
+        self.assertEqual(tasks.score(" It is\x0012345 and ABC.", ["12345", "abc"]), 1)
+        self.assertEqual(tasks.score("12345", ["12345", "67890"]), 0.5)
+        self.assertEqual(tasks.score("", ["1"]), 0)
+
+
+class RecallTest(unittest.TestCase):
+    @staticmethod
+    def span(begin: int, end: int, in_prompt: bool = True) -> dict[str, object]:
+        return {"byte_begin": begin, "byte_end": end, "in_prompt": in_prompt}
+
+    def test_all_bytes_must_be_in_the_prompt(self) -> None:
+        for spans, recalled in (
+            ([self.span(0, 100)], True),
+            ([self.span(20, 30), self.span(10, 20)], True),  # two neighbours, in any order
+            ([self.span(10, 29)], False),
+            ([self.span(11, 30)], False),
+            ([self.span(10, 19), self.span(20, 30)], False),  # a gap
+            ([self.span(10, 30, in_prompt=False)], False),
+            ([], False),
+        ):
+            self.assertEqual(needles.is_recalled((10, 30), spans), recalled, spans)
+
+
+class SquadTest(unittest.TestCase):
+    def setUp(self) -> None:
+        def article(number: int) -> dict[str, object]:
+            text = f"Größe {number}. Die Antwort ist Zahl{number}. Ende."
+            answer = {"text": f"Zahl{number}", "answer_start": text.index("Zahl")}
+            qas = [{"question": f"Wie lautet {number}?", "answers": [answer]}]
+            return {"title": str(number), "paragraphs": [{"context": text, "qas": qas}]}
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "squad.json"
+            path.write_text(json.dumps({"data": [article(n) for n in range(24)]}), encoding="utf-8")
+            self.trained, self.held_out = squad.read(path)
+
+    def test_the_last_quarter_is_held_out(self) -> None:
+        self.assertEqual([p.text.split()[1] for p in self.held_out], ["18.", "19.", "20.", "21.", "22.", "23."])
+        self.assertEqual(len(self.trained), 18)
+
+    def test_answers_are_where_questions_say(self) -> None:
+        document, questions = squad.make_document(self.trained, self.held_out, 10_000, seed=1)
+        self.assertEqual(len(questions), 6)
+        self.assertEqual(document.count("Document "), 24)
+        for question in questions:
+            answer = document.encode()[question.begin : question.end].decode()
+            self.assertEqual(answer, question.answers[0])
+            self.assertIn(answer.removeprefix("Zahl"), question.text)
+
+    def test_a_small_document_keeps_what_is_asked_about(self) -> None:
+        document, questions = squad.make_document(self.trained, self.held_out, 6 * 70, seed=1)
+        self.assertGreaterEqual(len(questions), 5)
+        self.assertLessEqual(len(document.encode()), 6 * 70)
+
+    def test_fill_is_that_of_the_engine(self) -> None:
+        sizes = [10, 30, 5, 100]
+        segments, at = [], 0
+        for size in sizes:
+            segments.append(squad.Segment(at, at + size, 0, 0, ""))
+            at += size
+        self.assertEqual(squad.fill([0, 3, 2], segments, 24), set(range(10)) | set(range(40, 45)))  # 3 is passed over
+        self.assertEqual(squad.fill([3, 0], segments, 20), set(range(45, 65)))  # the first is cut
+        self.assertEqual(squad.fill([0, 2], segments, 17), set(range(10)))  # 7 tokens are too few to go on
+
+    def test_share_recalled_counts_tokens_of_the_answers_segments(self) -> None:
+        segments = [squad.Segment(0, 10, 0, 50, ""), squad.Segment(10, 20, 50, 90, "")]
+        within = squad.Question("", [], 60, 70)
+        across = squad.Question("", [], 45, 60)
+        self.assertEqual(squad.share_recalled(within, segments, set(range(10, 15))), 0.5)
+        self.assertEqual(squad.share_recalled(across, segments, set(range(10, 20))), 0.5)
+
+
+class ReportTest(unittest.TestCase):
+    def test_the_interval_holds_the_mean_and_shrinks(self) -> None:
+        few, many = (report.bootstrap_interval([0.0, 1.0] * n) for n in (10, 1000))
+        self.assertLess(few[0], many[0])
+        self.assertLess(many[0], 0.5)
+        self.assertLess(0.5, many[1])
+        self.assertLess(many[1], few[1])
+
+    def test_rounding_keeps_four_digits(self) -> None:
+        self.assertEqual(report.rounded(0.123456), 0.1235)
+        self.assertEqual(report.rounded(23056.04), 23056.0)
+
+
+class FakeEngineTest(unittest.TestCase):
+    """Stand-ins for `ilre` that do wrong: the measures must see it."""
+
+    PROGRAM = """#!/bin/sh
+case "$*" in
+  *ingest*acknowledge*) echo "acknowledged 500"; exec sleep 5 ;;
+  *ingest*) cat > /dev/null; echo "default/document: 10 tokens, 40 bytes, in 0.100 s (100 tokens/s)"; sleep 0.2 ;;
+  *documents*) echo '{{"name": "default/document", "state": "READY", "bytes": {stored}}}' ;;
+  *checksums*) echo "0 10 {digest}" ;;
+esac
+"""
+
+    def missed(
+        self, measure: Callable[..., None], *arguments: Any, stored: int = 600, digest: str = "abc"
+    ) -> list[str]:
+        with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w", encoding="utf-8") as null:
+            program = pathlib.Path(folder) / "ilre"
+            program.write_text(self.PROGRAM.format(stored=stored, digest=digest), encoding="utf-8")
+            program.chmod(0o755)
+            result = report.Report()
+            with contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
+                measure(result, ilre.Engine(str(program)), None, True, *arguments)
+            return result.missed
+
+    def test_a_lost_acknowledgement_is_seen(self) -> None:
+        self.assertIn("kill.acknowledged_lost", self.missed(kill.measure, 2, stored=400))
+
+    def test_an_unfinished_document_that_claims_to_be_ready_is_seen(self) -> None:
+        self.assertEqual(self.missed(kill.measure, 2), ["kill.different"])
+
+    def test_other_blocks_after_kills_are_seen(self) -> None:
+        self.assertIn("kill.different", self.missed(kill.measure, 2, digest="$$"))
+
+    def test_other_blocks_of_other_pieces_are_seen(self) -> None:
+        self.assertEqual(self.missed(pieces.measure, digest="$$"), ["pieces.different"])
+        self.assertEqual(self.missed(pieces.measure), [])
+
+
+class PeakMemoryTest(unittest.TestCase):
+    def test_peak_memory_is_that_of_the_process(self) -> None:
+        mib = 64
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"x = b'x' * ({mib} << 20); del x; import time; time.sleep(0.5)"]
+        )
+        peak = ilre.PeakMemory(process.pid)
+        process.wait()
+        self.assertGreater(peak.result(), mib << 20)
+        self.assertLess(peak.result(), (mib + 64) << 20)
+
+
+if __name__ == "__main__":
+    unittest.main()
