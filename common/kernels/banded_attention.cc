@@ -52,6 +52,9 @@ struct Block {
   int64_t head(int64_t row) const { return kv_head * group + row % group; }
   int64_t query(int64_t row) const { return row / group; }
 
+  // Vectors that the rows fill: one token's heads (decoding) fill half a block at most.
+  int64_t num_vectors() const { return num_rows <= kLanes ? 1 : 2; }
+
   int64_t kv_head, group, first_row, num_rows;
   int64_t first_place, last_place;  // of the block's queries in the cache
   Range sinks, band;                // keys; every row sees all of `sinks`
@@ -67,47 +70,55 @@ void PackQueries(const BandedAttentionArgs& args, const Block& block, float* que
   }
 }
 
-// scores [kKeys, kBlockRows] = k [kKeys, dim] times queries [dim, kBlockRows].
-template <int kKeys>
+// scores [kKeys, kVectors * kLanes] = k [kKeys, dim] times queries [dim, kVectors * kLanes]; rows of both are
+// kBlockRows apart.
+template <int kKeys, int kVectors>
 HWY_NOINLINE void ScoreTile(const float* HWY_RESTRICT k, int64_t k_stride, int64_t dim,
                             const float* HWY_RESTRICT queries, float* HWY_RESTRICT scores) {
   for (int j = 0; j < kKeys; ++j) {  // the next tile's keys
     for (int64_t c = 0; c < dim; c += 16) hwy::Prefetch(k + (kKeys + j) * k_stride + c);
   }
-  Floats sums[kKeys][2];
+  Floats sums[kKeys][kVectors];
 #pragma GCC unroll 16
-  for (int j = 0; j < kKeys; ++j) sums[j][0] = sums[j][1] = hn::Zero(kFloats);
+  for (int j = 0; j < kKeys; ++j) {
+#pragma GCC unroll 2
+    for (int i = 0; i < kVectors; ++i) sums[j][i] = hn::Zero(kFloats);
+  }
   for (int64_t c = 0; c < dim; ++c, queries += kBlockRows) {
-    const Floats q0 = hn::Load(kFloats, queries), q1 = hn::Load(kFloats, queries + kLanes);
+    Floats q[kVectors];
+#pragma GCC unroll 2
+    for (int i = 0; i < kVectors; ++i) q[i] = hn::Load(kFloats, queries + i * kLanes);
 #pragma GCC unroll 16
     for (int j = 0; j < kKeys; ++j) {
       const Floats factor = hn::Set(kFloats, k[j * k_stride + c]);
-      sums[j][0] = hn::MulAdd(factor, q0, sums[j][0]);
-      sums[j][1] = hn::MulAdd(factor, q1, sums[j][1]);
+#pragma GCC unroll 2
+      for (int i = 0; i < kVectors; ++i) sums[j][i] = hn::MulAdd(factor, q[i], sums[j][i]);
     }
   }
 #pragma GCC unroll 16
   for (int j = 0; j < kKeys; ++j, scores += kBlockRows) {
-    hn::Store(sums[j][0], kFloats, scores);
-    hn::Store(sums[j][1], kFloats, scores + kLanes);
+#pragma GCC unroll 2
+    for (int i = 0; i < kVectors; ++i) hn::Store(sums[j][i], kFloats, scores + i * kLanes);
   }
 }
 
-template <int kKeys>
+template <int kKeys, int kVectors>
 HWY_INLINE void ScoreTileOf(int64_t keys, const float* k, int64_t k_stride, int64_t dim, const float* queries,
                             float* scores) {
   if constexpr (kKeys > 1) {
-    if (keys < kKeys) return ScoreTileOf<kKeys - 1>(keys, k, k_stride, dim, queries, scores);
+    if (keys < kKeys) return ScoreTileOf<kKeys - 1, kVectors>(keys, k, k_stride, dim, queries, scores);
   }
-  ScoreTile<kKeys>(k, k_stride, dim, queries, scores);
+  ScoreTile<kKeys, kVectors>(k, k_stride, dim, queries, scores);
 }
 
+// scores: [keys, kBlockRows], of which as many vectors are written as the block's rows fill.
 void ScoreKeys(const BandedAttentionArgs& args, const Block& block, const Range& keys, const float* queries,
                float* scores) {
-  const float* k = args.k + block.kv_head * args.head_dim;
-  for (int64_t j = keys.begin; j < keys.end; j += kTileRows, scores += kTileRows * kBlockRows) {
-    ScoreTileOf<kTileRows>(std::min(kTileRows, keys.end - j), k + j * args.k_stride, args.k_stride, args.head_dim,
-                           queries, scores);
+  const float* k = args.k + keys.begin * args.k_stride + block.kv_head * args.head_dim;
+  const auto score = block.num_vectors() == 1 ? ScoreTileOf<kTileRows, 1> : ScoreTileOf<kTileRows, 2>;
+  for (int64_t j = 0; j < keys.size(); j += kTileRows) {
+    score(std::min(kTileRows, keys.size() - j), k + j * args.k_stride, args.k_stride, args.head_dim, queries,
+          scores + j * kBlockRows);
   }
 }
 
@@ -123,7 +134,7 @@ void HideKeys(const BandedAttentionArgs& args, const Block& block, float* scores
   // Keeps the scores of key j for rows whose place is in [least, greatest].
   const auto keep = [&](int64_t j, int64_t least, int64_t greatest) {
     float* row = scores + (j - block.band.begin) * kBlockRows;
-    for (int64_t r = 0; r < kBlockRows; r += kLanes) {
+    for (int64_t r = 0; r < block.num_vectors() * kLanes; r += kLanes) {
       const Floats place = hn::Load(kFloats, places + r);
       const auto seen = hn::And(hn::Ge(place, hn::Set(kFloats, static_cast<float>(least))),
                                 hn::Le(place, hn::Set(kFloats, static_cast<float>(greatest))));
@@ -139,26 +150,18 @@ void HideKeys(const BandedAttentionArgs& args, const Block& block, float* scores
   for (int64_t j = block.first_place + 1; j < block.band.end; ++j) keep(j, j - block.first_place, span);
 }
 
-// Turns scores [keys, kBlockRows] into exp(score - greatest of the row); inverse_sums [kBlockRows]: 1 / their sum.
-void Exponentiate(int64_t num_keys, float* HWY_RESTRICT scores, float* HWY_RESTRICT inverse_sums) {
-  Floats greatest0 = hn::Load(kFloats, scores), greatest1 = hn::Load(kFloats, scores + kLanes);
-  for (int64_t j = 1; j < num_keys; ++j) {
-    greatest0 = hn::Max(greatest0, hn::Load(kFloats, scores + j * kBlockRows));
-    greatest1 = hn::Max(greatest1, hn::Load(kFloats, scores + j * kBlockRows + kLanes));
-  }
-  Floats sum0 = hn::Zero(kFloats), sum1 = hn::Zero(kFloats);
+// Turns one vector of rows of scores [keys, kBlockRows] into exp(score - greatest of the row). Returns 1 / their sums.
+Floats Exponentiate(int64_t num_keys, float* scores) {
+  Floats greatest = hn::Load(kFloats, scores);
+  for (int64_t j = 1; j < num_keys; ++j) greatest = hn::Max(greatest, hn::Load(kFloats, scores + j * kBlockRows));
+  Floats sum = hn::Zero(kFloats);
   for (int64_t j = 0; j < num_keys; ++j) {
     float* row = scores + j * kBlockRows;
-    const Floats e0 = ExpNonPositive(kFloats, hn::Sub(hn::Load(kFloats, row), greatest0));
-    const Floats e1 = ExpNonPositive(kFloats, hn::Sub(hn::Load(kFloats, row + kLanes), greatest1));
-    sum0 = hn::Add(sum0, e0);
-    sum1 = hn::Add(sum1, e1);
-    hn::Store(e0, kFloats, row);
-    hn::Store(e1, kFloats, row + kLanes);
+    const Floats e = ExpNonPositive(kFloats, hn::Sub(hn::Load(kFloats, row), greatest));
+    sum = hn::Add(sum, e);
+    hn::Store(e, kFloats, row);
   }
-  const Floats one = hn::Set(kFloats, 1.0f);
-  hn::Store(hn::Div(one, sum0), kFloats, inverse_sums);
-  hn::Store(hn::Div(one, sum1), kFloats, inverse_sums + kLanes);
+  return hn::Div(hn::Set(kFloats, 1.0f), sum);
 }
 
 // Some keys' weights, and the sums that they go into.
@@ -268,7 +271,9 @@ void AttendBlock(const BandedAttentionArgs& args, int64_t kv_head, int64_t first
   ScoreKeys(args, block, block.sinks, queries, scores);
   ScoreKeys(args, block, block.band, queries, band_scores);
   HideKeys(args, block, band_scores);
-  Exponentiate(num_keys, scores, inverse_sums);
+  for (int64_t r = 0; r < block.num_vectors() * kLanes; r += kLanes) {
+    hn::Store(Exponentiate(num_keys, scores + r), kFloats, inverse_sums + r);
+  }
   std::fill_n(sums, kBlockRows * args.head_dim, 0.0f);
   MixValues(args, block, block.sinks, scores, sums);
   MixValues(args, block, block.band, band_scores, sums);
