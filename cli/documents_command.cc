@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "cli/content_checksum.h"
 #include "cli/document_name.h"
 #include "cli/json_output.h"
 #include "cli/progress.h"
@@ -112,6 +113,26 @@ absl::Status PrintSegments(const KeyStoreReader& store, const DocumentRow& row) 
   return absl::OkStatus();
 }
 
+absl::Status PrintChecksums(const KeyStoreReader& store, const DocumentRow& row) {
+  return store.VisitBlocks(row, 0, row.num_blocks, [&](const BlockView& block) -> absl::Status {
+    const uint32_t number = block.block();
+    ILRE_ASSIGN_OR_RETURN(const std::string text, store.ReadText(row, number, number + 1));
+    uint64_t checksum = 0;
+    const absl::Status visited =
+        store.VisitLexical(row, number, number + 1, [&](uint32_t, const LexicalData& postings) {
+          checksum = ContentChecksum(block, text, &postings);
+          return absl::OkStatus();
+        });
+    if (ErrorReason(visited) == "NO_LEXICAL") {
+      checksum = ContentChecksum(block, text, nullptr);
+    } else if (!visited.ok()) {
+      return visited;
+    }
+    std::printf("%u %s\n", number, absl::StrCat(absl::Hex(checksum, absl::kZeroPad16)).c_str());
+    return absl::OkStatus();
+  });
+}
+
 absl::Status InspectStore(const KeyStoreReader& store, const InspectArguments& arguments) {
   ILRE_ASSIGN_OR_RETURN(const KeyStoreReader::Stats stats, store.GetStats());
   uint64_t documents = 0, tokens = 0, bytes = 0, damaged = 0;
@@ -193,6 +214,7 @@ absl::Status RunInspect(const Settings& settings, const InspectArguments& argume
   ILRE_ASSIGN_OR_RETURN(const DocumentName name, ParseDocumentName(arguments.name, arguments.collection));
   ILRE_ASSIGN_OR_RETURN(const DocumentRow row, store->GetDocument(name.collection, name.document));
   if (arguments.segments) return PrintSegments(*store, row);
+  if (arguments.checksums) return PrintChecksums(*store, row);
   if (arguments.verify) {
     ILRE_RETURN_IF_ERROR(VerifyDocument(*store, row));
     std::printf("%s: all records of its %u blocks are sound\n", name.ToString().c_str(), row.num_blocks);

@@ -21,6 +21,7 @@ struct InspectArguments {
   std::string name, collection;  // of one document; without a name: the whole store
   bool verify = false;           // reads every record
   bool segments = false;         // prints each segment as a line of JSON
+  bool checksums = false;        // prints each block's number and ContentChecksum
   bool json = false;
 };
 absl::Status RunInspect(const Settings& settings, const InspectArguments& arguments);

@@ -68,6 +68,7 @@ class RangeScanner {
       ++num_starts;
     }
     out_.num_tokens += static_cast<uint32_t>(block.num_tokens());
+    begins_segment_.push_back(block.starts_segment(0));
     sums_.assign(num_starts + 1, 0.0f);
     size_t offset = 0;  // of this head's vectors among all
     closed_ = open_;
@@ -85,8 +86,10 @@ class RangeScanner {
     out_.scores.insert(out_.scores.end(), sums_.begin() + 1, sums_.end() - 1);
   }
 
+  // After TakeBlock of the same blocks, in the same order.
   void TakeWords(const LexicalData& lexical) {
     if (out_.words.empty()) out_.words.push_back(0);
+    if (begins_segment_[num_word_blocks_++]) out_.words.push_back(0);
     const uint32_t open = static_cast<uint32_t>(out_.words.size()) - 1;
     for (size_t i = 0; i < lexical.segment_words.size(); ++i) {
       if (i > 0) out_.words.push_back(0);
@@ -127,7 +130,8 @@ class RangeScanner {
 
   const std::vector<PackedHead>& heads_;
   const std::vector<uint32_t>& question_words_;
-  size_t num_vectors_ = 0;
+  size_t num_vectors_ = 0, num_word_blocks_ = 0;
+  std::vector<bool> begins_segment_;  // [blocks]
   RangeScores out_;
   std::vector<float> open_;    // [all vectors] maxima of the segment that is open
   std::vector<float> closed_;  // [all vectors] those of row 0 of the last block

@@ -104,36 +104,22 @@ void AppendWordHashes(absl::string_view text, std::vector<uint32_t>* hashes) {
 LexicalData BuildLexical(absl::string_view text, absl::Span<const uint32_t> ends, const bool* segment_starts) {
   LexicalData data;
   data.segment_words.push_back(0);
+  // The token that holds a byte, and its segment; words come in order, so both only move on.
   size_t token = 0;
-  // The segment of the token that holds a byte; words come in order, so the token only moves on. A segment that starts
-  // with the block's first token has index 1, and index 0 stays empty.
   uint8_t segment = 0;
-  bool entered = false;
-  const auto enter = [&] {
-    if (segment_starts[token]) {
-      ++segment;
-      data.segment_words.push_back(0);
-    }
+  const auto next_token = [&] {
+    if (!segment_starts[++token]) return;
+    ++segment;  // at most 255 times
+    data.segment_words.push_back(0);
   };
   ForEachWord(text, [&](size_t begin, size_t end) {
-    if (!entered) {
-      enter();
-      entered = true;
-    }
-    while (token + 1 < ends.size() && ends[token] <= begin) {
-      ++token;
-      enter();
-    }
+    while (token + 1 < ends.size() && ends[token] <= begin) next_token();
     HashWord(text.substr(begin, end - begin), [&](uint32_t hash) {
       data.postings.push_back({hash, segment, 1});
       ++data.segment_words[segment];
     });
   });
-  if (!entered && !ends.empty()) enter();
-  while (token + 1 < ends.size()) {
-    ++token;
-    enter();
-  }
+  while (token + 1 < ends.size()) next_token();
   const auto key = [](const LexicalPosting& p) { return std::tie(p.word_hash, p.segment); };
   std::sort(data.postings.begin(), data.postings.end(), [&](const auto& a, const auto& b) { return key(a) < key(b); });
   size_t kept = 0;

@@ -92,8 +92,9 @@ absl::StatusOr<std::string> EncodeBlock(const BlockData& block);
 // Words of one block for lexical scoring: which word (by hash), in which segment, how often.
 struct LexicalPosting {
   uint32_t word_hash;
-  uint8_t segment;  // index within the block: 0 is what runs on from the block before (or starts it), +1 at each start
-  uint8_t count;    // saturates at 255
+  uint8_t
+      segment;    // index within the block: 0 is the first token's, whether it starts there or before; +1 at each start
+  uint8_t count;  // saturates at 255
 };
 struct LexicalData {
   std::vector<LexicalPosting> postings;  // sorted by (word_hash, segment)
