@@ -263,10 +263,11 @@ absl::Status AskBatch(const Asker& asker, const std::string& path, const Questio
   }
   std::istream& input = path == "-" ? static_cast<std::istream&>(std::cin) : file;
   std::string line;
-  int64_t number = 0, failed = 0;
+  int64_t number = 0, asked = 0, failed = 0;  // lines; questions
   while (std::getline(input, line)) {
     ++number;
     if (line.empty()) continue;
+    ++asked;
     if (line.size() > kMaxBatchLine) return errors::InvalidArgument(absl::StrCat(path, ":", number, ": line too long"));
     absl::StatusOr<Question> question = ParseBatchLine(line, defaults);
     absl::StatusOr<Answer> answer = question.ok() ? asker.Ask(*question, nullptr, nullptr) : question.status();
@@ -284,9 +285,10 @@ absl::Status AskBatch(const Asker& asker, const std::string& path, const Questio
     }
     std::fflush(stdout);
   }
+  if (input.bad()) return MakeError(absl::StatusCode::kInternal, "INPUT_OUTPUT", absl::StrCat("cannot read ", path));
   if (failed == 0) return absl::OkStatus();
   return MakeError(absl::StatusCode::kAborted, "BATCH_INCOMPLETE",
-                   absl::StrCat(failed, " of ", number, " questions failed"));
+                   absl::StrCat(failed, " of ", asked, " questions failed"));
 }
 
 }  // namespace

@@ -20,10 +20,10 @@
 #include "cli/progress.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
-#include "common/base/utf8.h"
 #include "common/store/key_store.h"
 #include "encoder_service/document_ingest.h"
 #include "encoder_service/stored_text.h"
+#include "encoder_service/text_checker.h"
 
 namespace ilre::cli {
 namespace {
@@ -88,25 +88,13 @@ absl::Status CheckWholeFile(Input& input, uint64_t max_bytes) {
                      absl::StrCat(input.name(), " has ", WithCommas(input.size()), " bytes; a document may have ",
                                   WithCommas(max_bytes), " (--max-bytes)"));
   }
-  std::string carried;  // a character that two reads share
-  uint64_t offset = 0;  // of carried
+  TextChecker checker;
   for (;;) {
     ILRE_ASSIGN_OR_RETURN(const absl::string_view bytes, input.Read());
     if (bytes.empty()) break;
-    const std::string text = carried + std::string(bytes);
-    if (const size_t nul = text.find('\0'); nul != std::string::npos) {
-      return MakeError(absl::StatusCode::kInvalidArgument, "BINARY_TEXT",
-                       absl::StrCat(input.name(), ": byte ", offset + nul, " is NUL: this is a binary file, not text"));
-    }
-    const size_t valid = Utf8ValidPrefix(text);
-    carried = text.substr(valid);
-    offset += valid;
-    if (!carried.empty() && !Utf8IsIncomplete(carried)) break;
+    ILRE_RETURN_IF_ERROR(Annotate(checker.Take(bytes), input.name()));
   }
-  if (!carried.empty()) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "NOT_UTF8",
-                     absl::StrCat(input.name(), " is not UTF-8: see byte ", offset));
-  }
+  ILRE_RETURN_IF_ERROR(Annotate(checker.CheckEnd(), input.name()));
   return input.Rewind();
 }
 
@@ -173,13 +161,16 @@ absl::Status WriteAll(DocumentIngest& ingest, Input& input, std::string rest, co
 }
 
 // What a document that cannot be finished leaves behind: nothing, if this command began it.
-absl::Status AfterFailure(absl::Status error, KeyStore& store, const DocumentName& name, bool begun_here) {
+absl::Status AfterFailure(absl::Status error, KeyStore& store, const DocumentName& name, bool begun_here,
+                          bool is_append) {
   if (absl::IsInvalidArgument(error)) {
     if (begun_here) store.DeleteDocument(name.collection, name.document).IgnoreError();
     return error;
   }
   if (!absl::IsCancelled(error) && ErrorReason(error) != "DISK_FULL") return error;
-  return Annotate(error, absl::StrCat(name.ToString(), " is not finished (run the same command again to go on)"));
+  const char* remedy = is_append ? "to go on, ingest all of it, the old text and the new, without --append"
+                                 : "run the same command again to go on";
+  return Annotate(error, absl::StrCat(name.ToString(), " is not finished (", remedy, ")"));
 }
 
 }  // namespace
@@ -201,6 +192,11 @@ absl::Status RunIngest(const Settings& settings, const IngestArguments& argument
   const absl::StatusOr<DocumentRow> row = store->GetDocument(name.collection, name.document);
   if (!row.ok() && !absl::IsNotFound(row.status())) return row.status();
   const bool append = arguments.append && row.ok() && row->state == DocumentState::kReady;
+  if (arguments.append && row.ok() && row->state == DocumentState::kIngesting) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "DOCUMENT_NOT_READY",
+                     absl::StrCat("document ", name.ToString(),
+                                  " is not finished: ingest all of it, the old text and the new, without --append"));
+  }
   if (row.ok() && row->state != DocumentState::kFailed && row->committed_bytes > 0 && !append) {
     ILRE_ASSIGN_OR_RETURN(const Existing existing, Compare(*store, *model.retrieval, *row, *input, &rest));
     if (existing == Existing::kSameWhole) {
@@ -215,11 +211,11 @@ absl::Status RunIngest(const Settings& settings, const IngestArguments& argument
   ILRE_ASSIGN_OR_RETURN(const auto ingest, DocumentIngest::Begin(*store, *model.retrieval, name.collection,
                                                                  name.document, arguments.append, options));
   const uint64_t tokens_before = ingest->progress().num_tokens, bytes_before = ingest->progress().received_bytes;
-  if (bytes_before > 0) {
+  if (bytes_before > 0 && !append) {
     std::fprintf(stderr, "%s: going on at byte %s\n", name.ToString().c_str(), WithCommas(bytes_before).c_str());
   }
   if (absl::Status status = WriteAll(*ingest, *input, std::move(rest), arguments); !status.ok()) {
-    return AfterFailure(std::move(status), *store, name, !row.ok());
+    return AfterFailure(std::move(status), *store, name, !row.ok(), append);
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   const uint64_t tokens = ingest->row().num_tokens;

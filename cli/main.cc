@@ -36,7 +36,9 @@ void AddIngest(CLI::App* app, const Settings& settings, IngestArguments* argumen
   ingest->add_option("--collection", arguments->collection, "Collection of a name without one [default]");
   auto* replace = ingest->add_flag("--replace", arguments->replace, "Replace what is stored under the name");
   ingest->add_flag("--append", arguments->append, "Add to the end of a finished document")->excludes(replace);
-  ingest->add_option("--max-bytes", arguments->max_bytes, "Refuse longer documents")->capture_default_str();
+  ingest->add_option("--max-bytes", arguments->max_bytes, "Refuse longer documents")
+      ->capture_default_str()
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40));
   ingest->add_option("--commit-blocks", arguments->commit_blocks, "Blocks of 256 tokens between two commits")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
@@ -144,6 +146,17 @@ void AddCalibrate(CLI::App* app, const Settings& settings, CalibrateArguments* a
   calibrate->callback([=, &settings] { *command = [=, &settings] { return RunCalibrate(settings, *arguments); }; });
 }
 
+// One line on stderr. Where something required is missing and something unknown is there, the latter is the likely
+// mistake: `ilre documents lsit`.
+int WrongUsage(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+  const bool is_requirement = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
+  std::string what = error.what();
+  if (is_requirement && !unknown.empty()) what = "'" + unknown[0] + "' is not understood";
+  std::fprintf(stderr, "ilre: %s (see ilre --help)\n", what.c_str());
+  return 2;
+}
+
 int Main(int argc, char** argv) {
   Settings settings;
   IngestArguments ingest;
@@ -169,8 +182,7 @@ int Main(int argc, char** argv) {
   } catch (const CLI::Success& help) {  // --help, --version
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "ilre: %s (see ilre --help)\n", error.what());
-    return 2;
+    return WrongUsage(app, error);
   }
   const absl::Status status = command();
   if (status.ok()) return 0;

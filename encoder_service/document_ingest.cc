@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
-#include "common/base/utf8.h"
 #include "common/retrieval/lexical.h"
 #include "xxhash.h"
 
@@ -99,52 +98,13 @@ absl::Status DocumentIngest::Restore() {
   if (state_.received_bytes() != row_.committed_bytes || state_.num_blocks > row_.num_blocks) {
     return MakeError(absl::StatusCode::kDataLoss, "STATE_DAMAGED", "its state does not fit its row");
   }
-  // A call may have ended within a character.
-  const size_t tail = state_.pending_text.size() - std::min<size_t>(3, state_.pending_text.size());
-  for (size_t i = tail; i < state_.pending_text.size(); ++i) {
-    const absl::string_view rest = absl::string_view(state_.pending_text).substr(i);
-    if (Utf8IsIncomplete(rest)) {
-      partial_character_ = std::string(rest);
-      break;
-    }
-  }
+  text_checker_ = TextChecker(state_.received_bytes(), state_.pending_text);
   progress_ = {state_.received_bytes(), state_.received_bytes(), uint64_t{state_.num_blocks} * kBlockTokens};
   return absl::OkStatus();
 }
 
-// Checks that the document so far and `bytes` is UTF-8 without NULs, up to a character that is still incomplete, which
-// becomes partial_character_. After an error it is as before.
-absl::Status DocumentIngest::CheckText(absl::string_view bytes) {
-  const uint64_t begin = progress_.received_bytes, end = begin + bytes.size();
-  if (const size_t nul = bytes.find('\0'); nul != absl::string_view::npos) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "BINARY_TEXT",
-                     absl::StrCat("byte ", begin + nul, " is NUL: this is a binary file, not text"));
-  }
-  const auto not_utf8 = [](uint64_t offset) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "NOT_UTF8",
-                     absl::StrCat("the text is not UTF-8 at byte ", offset));
-  };
-  std::string partial = partial_character_;
-  while (!partial.empty() && !bytes.empty()) {  // at most three times
-    partial += bytes.front();
-    bytes.remove_prefix(1);
-    if (Utf8CharLength(partial) == partial.size()) {
-      partial.clear();
-    } else if (!Utf8IsIncomplete(partial)) {
-      return not_utf8(begin - partial_character_.size());
-    }
-  }
-  if (partial.empty()) {
-    const size_t valid = Utf8ValidPrefix(bytes);
-    partial = std::string(bytes.substr(valid));
-    if (!partial.empty() && !Utf8IsIncomplete(partial)) return not_utf8(end - partial.size());
-  }
-  partial_character_ = std::move(partial);
-  return absl::OkStatus();
-}
-
 absl::Status DocumentIngest::Write(absl::string_view bytes) {
-  ILRE_RETURN_IF_ERROR(CheckText(bytes));
+  ILRE_RETURN_IF_ERROR(text_checker_.Take(bytes));
   while (!bytes.empty()) {
     const absl::string_view piece = bytes.substr(0, kPieceBytes);
     bytes.remove_prefix(piece.size());
@@ -267,11 +227,7 @@ absl::Status DocumentIngest::Finish() {
   if (progress_.received_bytes == 0) {
     return MakeError(absl::StatusCode::kInvalidArgument, "EMPTY_DOCUMENT", "the document is empty");
   }
-  if (!partial_character_.empty()) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "NOT_UTF8",
-                     absl::StrCat("the text ends within a character, at byte ",
-                                  progress_.received_bytes - partial_character_.size()));
-  }
+  ILRE_RETURN_IF_ERROR(text_checker_.CheckEnd());
   ILRE_RETURN_IF_ERROR(Tokenize(/*to_the_end=*/false));
   ILRE_RETURN_IF_ERROR(EncodeBlocks(/*to_the_end=*/false));
   // What is appended later goes on from here: the end of this text may be tokenized otherwise once more follows.

@@ -13,6 +13,7 @@
 #include "common/retrieval/retrieval_model.h"
 #include "common/store/key_store.h"
 #include "encoder_service/ingest_state.h"
+#include "encoder_service/text_checker.h"
 
 namespace ilre {
 
@@ -67,7 +68,6 @@ class DocumentIngest {
 
   DocumentIngest(KeyStore& store, const RetrievalModel& model, const IngestOptions& options);
   absl::Status Restore();
-  absl::Status CheckText(absl::string_view bytes);
   absl::Status Tokenize(bool to_the_end);
   absl::Status EncodeBlocks(bool to_the_end);
   absl::Status EncodeOneBlock(size_t num_tokens);
@@ -81,7 +81,7 @@ class DocumentIngest {
   IngestProgress progress_;
   std::vector<std::unique_ptr<FinishedBlock>> finished_;  // computed, not committed
   size_t untried_bytes_ = 0;                              // received since tokenizing was last tried
-  std::string partial_character_;                         // the beginning of a character that the last call ended in
+  TextChecker text_checker_;
 };
 
 }  // namespace ilre

@@ -84,12 +84,12 @@ class Products {
     const int n = block.num_tokens();
     z_.resize(static_cast<size_t>(n) * queries.num_queries());
     const auto* keys = reinterpret_cast<const uint8_t*>(block.vectors(static_cast<int>(h)).data());
-    if (block.heads()[h].type == VectorType::kInt8) {
+    if (rotated_) {
+      Rotate(block, static_cast<int>(h), queries.dim());
+      kernels::DotBf16(reinterpret_cast<const uint8_t*>(bits_.data()), n, queries, z_.data());
+    } else if (block.heads()[h].type == VectorType::kInt8) {
       kernels::DotInt8(keys, reinterpret_cast<const uint8_t*>(block.scales(static_cast<int>(h)).data()), n, queries,
                        z_.data());
-    } else if (rotated_) {
-      Rotate(block, keys, queries.dim());
-      kernels::DotBf16(reinterpret_cast<const uint8_t*>(bits_.data()), n, queries, z_.data());
     } else {
       kernels::DotBf16(keys, n, queries, z_.data());
     }
@@ -99,12 +99,20 @@ class Products {
   int num_queries(size_t h) const { return heads_[h].num_queries(); }
 
  private:
-  void Rotate(const BlockView& block, const uint8_t* keys, int dim) {
+  // The keys of head h, rotated by their places in the document, as bf16 -> bits_.
+  void Rotate(const BlockView& block, int h, int dim) {
     const int64_t count = int64_t{block.num_tokens()} * dim;
+    const char* stored = block.vectors(h).data();
     bits_.resize(static_cast<size_t>(count));
     floats_.resize(static_cast<size_t>(count));
-    std::memcpy(bits_.data(), keys, bits_.size() * sizeof(uint16_t));
-    kernels::ConvertFromBf16(bits_.data(), count, floats_.data());
+    if (block.heads()[static_cast<size_t>(h)].type == VectorType::kInt8) {
+      for (int64_t i = 0; i < count; ++i) {
+        floats_[i] = static_cast<float>(static_cast<int8_t>(stored[i])) * block.scale(h, static_cast<int>(i / dim));
+      }
+    } else {
+      std::memcpy(bits_.data(), stored, bits_.size() * sizeof(uint16_t));
+      kernels::ConvertFromBf16(bits_.data(), count, floats_.data());
+    }
     RotateRows(floats_.data(), block.num_tokens(), dim, int64_t{block.block()} * kBlockTokens, frequencies_);
     kernels::ConvertToBf16(floats_.data(), count, bits_.data());
   }

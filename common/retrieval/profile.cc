@@ -85,6 +85,11 @@ absl::Status RetrievalProfile::Validate(const ModelConfig& config) const {
   for (const RetrievalHead& head : heads) {
     if (absl::Status status = ValidateHead(head, config); !status.ok()) return status;
   }
+  if (scoring == Scoring::kAttention && attention.positions == Attention::Positions::kAbsolute &&
+      std::any_of(heads.begin(), heads.end(),
+                  [](const RetrievalHead& head) { return head.kind != RetrievalHead::Kind::kKey; })) {
+    return Bad("only key heads can be rotated by absolute positions");
+  }
   for (const Attention::Kernel& kernel : attention.kernels) {
     if (kernel.size < 1 || kernel.size % 2 == 0 || kernel.size > 65535) {
       return Bad(absl::StrCat("a pooling kernel of ", kernel.size, " tokens"));

@@ -63,7 +63,7 @@ struct RetrievalProfile {
   struct Attention {  // of Scoring::kAttention
     enum class Positions { kNone, kAbsolute };
     Positions positions =
-        Positions::kNone;  // kAbsolute: keys and queries rotated by their place in document + question
+        Positions::kNone;  // kAbsolute: keys and queries rotated by their place in document + question; key heads only
     enum class Reduce { kMax, kSum };
     Reduce reduce = Reduce::kMax;  // over question tokens (and heads)
     struct Kernel {

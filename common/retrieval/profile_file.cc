@@ -74,6 +74,8 @@ class ObjectReader {
     }
     return error_;
   }
+  bool failed() const { return !error_.empty(); }
+  const std::string& error() const { return error_; }
   void Fail(absl::string_view what) {
     if (error_.empty()) error_ = absl::StrCat(where_, " ", what);
   }
@@ -169,8 +171,10 @@ std::string ReadProfile(const Json& json, RetrievalProfile* profile) {
   ObjectReader reader(json, "it");
   int format = 0;
   reader.Required("format", &format);
-  if (format != RetrievalProfile::kFormat)
-    reader.Fail(absl::StrCat("is of format ", format, ", not ", RetrievalProfile::kFormat));
+  if (reader.failed()) return reader.error();
+  if (format != RetrievalProfile::kFormat) {  // its fields may mean something else
+    return absl::StrCat("it is of format ", format, ", not ", RetrievalProfile::kFormat);
+  }
   reader.Required("name", &profile->name);
   reader.Required("model", &profile->model);
   reader.Required("prefix", &profile->prefix);

@@ -145,6 +145,7 @@ absl::StatusOr<EncodedQuestion> RetrievalModel::EncodeQuestion(absl::string_view
     return errors::InvalidArgument(absl::StrCat("the question has ", ids.size(), " tokens; at most ",
                                                 static_cast<int>(kMaxQuestionTokens), " are allowed"));
   }
+  if (ids.empty()) return errors::InvalidArgument("the question has no tokens");
   ILRE_ASSIGN_OR_RETURN(const auto taps, RunQuery(ids));
   EncodedQuestion encoded;
   encoded.num_tokens = static_cast<int>(ids.size());
