@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from harness import prose
-from harness.ilre import Engine, EngineError, Ingest, Store
+from harness.ilre import Engine, EngineError, Store
 from harness.report import Report, progress
 
 TEXT_BYTES = 260_000  # about 60,000 tokens
@@ -15,6 +15,7 @@ COMMIT_BLOCKS = "4"  # often, so that kills fall on all sides of commits
 DOCUMENT = "document"
 MAX_STARTS = 100  # of one document: if it is never finished, something is wrong
 SHARE_BEFORE_KILL = 0.3  # of an undisturbed ingest's work, at the most
+QUICK_SHARE_BEFORE_KILL = 0.9  # of which loading is the greater part
 LAST_WAIT_SECONDS = 0.02  # so that kills also fall while it waits for the disk
 POLL_SECONDS = 0.002
 
@@ -37,9 +38,10 @@ def measure(report: Report, engine: Engine, scratch: str | None, quick: bool, ki
     with Store(engine, scratch) as store:
         undisturbed = store.ingest(DOCUMENT, text, "--commit-blocks", COMMIT_BLOCKS)
         expected = store.checksums(DOCUMENT)
+    most_work = undisturbed.cpu_seconds * (QUICK_SHARE_BEFORE_KILL if quick else SHARE_BEFORE_KILL)
     while tally.kills < kills:
         with Store(engine, scratch) as store:
-            _ingest_through_kills(store, text, expected, undisturbed, kills, rng, tally)
+            _ingest_through_kills(store, text, expected, most_work, kills, rng, tally)
         progress(f"{tally.kills} kills, {tally.finished} documents finished")
     details = {
         "kills_after_a_commit": tally.kills_after_commit,
@@ -51,12 +53,13 @@ def measure(report: Report, engine: Engine, scratch: str | None, quick: bool, ki
 
 
 def _ingest_through_kills(
-    store: Store, text: str, expected: str, undisturbed: Ingest, kills: int, rng: random.Random, tally: Tally
+    store: Store, text: str, expected: str, most_work: float, kills: int, rng: random.Random, tally: Tally
 ) -> None:
+    """most_work: processor seconds of one run at the most before it is killed."""
     path = store.write_text(DOCUMENT, text)
     acknowledged = 0
     for _ in range(MAX_STARTS):
-        work = rng.uniform(0, undisturbed.cpu_seconds * SHARE_BEFORE_KILL) if tally.kills < kills else None
+        work = rng.uniform(0, most_work) if tally.kills < kills else None
         output, killed = _run_for(store, str(path), work, rng.uniform(0, LAST_WAIT_SECONDS))
         lines = [line.split() for line in output.splitlines(keepends=True) if line.endswith(b"\n")]
         acknowledged = max([acknowledged, *(int(line[1]) for line in lines if line[0] == b"acknowledged")])
