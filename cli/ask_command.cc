@@ -1,5 +1,6 @@
 #include "cli/ask_command.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
@@ -17,6 +18,7 @@
 #include "cli/progress.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
+#include "common/base/utf8.h"
 #include "common/store/key_store.h"
 #include "generator_service/generator.h"
 #include "generator_service/prompt.h"
@@ -171,21 +173,23 @@ Json AnswerJson(const Answer& answer, double load_ms) {
   return json;
 }
 
-// A span as one line for people: white space folded, cut after some characters.
+// A span as one line for people: white space folded, what is not a character (a span may begin or end within one) and
+// control characters as '?', cut after some bytes.
 std::string OneLine(const std::string& text, size_t max_bytes) {
   std::string line;
-  for (const char c : text) {
-    const bool space = c == ' ' || (c >= '\t' && c <= '\r');
-    if (!space) {
-      line += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
-    } else if (!line.empty() && line.back() != ' ') {
-      line += ' ';
+  for (size_t i = 0; i < text.size() && line.size() < max_bytes;) {
+    const size_t length = Utf8CharLength(absl::string_view(text).substr(i));
+    const auto c = static_cast<unsigned char>(text[i]);
+    if (c == ' ' || (c >= '\t' && c <= '\r')) {
+      if (!line.empty() && line.back() != ' ') line += ' ';
+    } else if (length == 0 || c < 0x20 || c == 0x7f) {
+      line += '?';
+    } else {
+      line += text.substr(i, length);
     }
-    if (line.size() >= max_bytes && (static_cast<unsigned char>(c) & 0xC0) != 0x80) {
-      return line.substr(0, line.size() - 1) + "...";
-    }
+    i += std::max<size_t>(1, length);
   }
-  return line;
+  return line.size() < max_bytes ? line : line + "...";
 }
 
 void PrintSpans(const Answer& answer) {

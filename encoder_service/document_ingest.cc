@@ -129,6 +129,15 @@ absl::Status DocumentIngest::Tokenize(bool to_the_end) {
                                                   at_start ? TextPosition::kStart : TextPosition::kContinued);
   state_.pending_ids.insert(state_.pending_ids.end(), tokens.ids.begin(), tokens.ids.end());
   for (const uint32_t end : tokens.ends) state_.pending_ends.push_back(base + end);
+  if (to_the_end && tokens.ids.empty()) {
+    // Some vocabularies have no token for some control characters. Such an end of the text belongs to the last token, or
+    // to a line break that stands in for one: every byte of a document is in a block.
+    if (state_.pending_ids.empty()) {
+      state_.pending_ids.push_back(model_.tokenizer().EncodeIds("\n").front());
+      state_.pending_ends.push_back(0);
+    }
+    state_.pending_ends.back() = base + static_cast<uint32_t>(ready);
+  }
   return absl::OkStatus();
 }
 

@@ -86,7 +86,7 @@ class Products {
     const auto* keys = reinterpret_cast<const uint8_t*>(block.vectors(static_cast<int>(h)).data());
     if (rotated_) {
       Rotate(block, static_cast<int>(h), queries.dim());
-      kernels::DotBf16(reinterpret_cast<const uint8_t*>(bits_.data()), n, queries, z_.data());
+      DotFloats(n, queries);
     } else if (block.heads()[h].type == VectorType::kInt8) {
       kernels::DotInt8(keys, reinterpret_cast<const uint8_t*>(block.scales(static_cast<int>(h)).data()), n, queries,
                        z_.data());
@@ -99,7 +99,23 @@ class Products {
   int num_queries(size_t h) const { return heads_[h].num_queries(); }
 
  private:
-  // The keys of head h, rotated by their places in the document, as bf16 -> bits_.
+  // z of floats_ [n, dim], which are given to the kernel in two parts of eight bits each: rounding rotated keys to one
+  // would lose more than their storage does.
+  void DotFloats(int n, const kernels::PackedQueries& queries) {
+    const auto count = static_cast<int64_t>(floats_.size());
+    const auto* bytes = reinterpret_cast<const uint8_t*>(bits_.data());
+    kernels::ConvertToBf16(floats_.data(), count, bits_.data());
+    kernels::DotBf16(bytes, n, queries, z_.data());
+    rounded_.resize(floats_.size());
+    kernels::ConvertFromBf16(bits_.data(), count, rounded_.data());
+    for (size_t i = 0; i < floats_.size(); ++i) floats_[i] -= rounded_[i];
+    kernels::ConvertToBf16(floats_.data(), count, bits_.data());
+    rest_.resize(z_.size());
+    kernels::DotBf16(bytes, n, queries, rest_.data());
+    for (size_t i = 0; i < z_.size(); ++i) z_[i] += rest_[i];
+  }
+
+  // The keys of head h, rotated by their places in the document -> floats_.
   void Rotate(const BlockView& block, int h, int dim) {
     const int64_t count = int64_t{block.num_tokens()} * dim;
     const char* stored = block.vectors(h).data();
@@ -114,13 +130,12 @@ class Products {
       kernels::ConvertFromBf16(bits_.data(), count, floats_.data());
     }
     RotateRows(floats_.data(), block.num_tokens(), dim, int64_t{block.block()} * kBlockTokens, frequencies_);
-    kernels::ConvertToBf16(floats_.data(), count, bits_.data());
   }
 
   bool rotated_;
   std::vector<float> frequencies_;
   std::deque<kernels::PackedQueries> heads_;
-  std::vector<float> z_, floats_;
+  std::vector<float> z_, floats_, rounded_, rest_;
   std::vector<uint16_t> bits_;
 };
 

@@ -78,7 +78,7 @@ RetrievalProfile FullProfile() {
   profile.neutral_passage = "Nothing in particular.";
   profile.question_prefix = "\n\nQ: ";
   profile.scoring = RetrievalProfile::Scoring::kAttention;
-  profile.attention.positions = RetrievalProfile::Attention::Positions::kAbsolute;
+  profile.attention.positions = RetrievalProfile::Attention::Positions::kNone;
   profile.attention.reduce = RetrievalProfile::Attention::Reduce::kSum;
   profile.attention.kernels = {{1, 100}, {31, 300}};
   profile.lexical = {.weight = 0.7f, .k1 = 1.2f, .b = 0.75f};

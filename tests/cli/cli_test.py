@@ -17,7 +17,7 @@ import sys
 import time
 import unittest
 
-from ilre_cli import MODEL, Ilre, made_up_text
+from ilre_cli import MODEL, PROGRESS, Ilre, made_up_text
 
 BINARY = ""
 SPAN_FIELDS = {"document", "token_begin", "token_end", "byte_begin", "byte_end", "score", "in_prompt", "text"}
@@ -185,7 +185,8 @@ class WrongInputTest(CliTest):
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         with process.stdout, process.stderr:
-            self.assertEqual((process.returncode, process.stderr.read()), (0, b""))
+            errors = process.stderr.read().decode().splitlines(True)
+        self.assertEqual((process.returncode, [line for line in errors if not PROGRESS.match(line)]), (0, []))
         self.assertLess(usage.ru_maxrss, 400_000, "KiB")
         self.assertEqual(self.ilre.show("line")["bytes"], 2_000_000)
 
@@ -460,7 +461,10 @@ class StoreTest(CliTest):
                         self.assertEqual(result.stdout, "")
 
     def test_files_that_are_missing_or_empty(self):
+        """An error; or the identical answer, where the file holds nothing that the question needs."""
         self.ingest("d", made_up_text(6_000))
+        question = ["ask", "d", "Which letter?", "--json", "--max-tokens", "0"]
+        spans = json.loads(self.succeeds(*question))["spans"]
         sound = self.ilre.folder / "sound"
         shutil.copytree(self.ilre.data, sound)
         for file in sorted(sound.iterdir()):
@@ -473,7 +477,11 @@ class StoreTest(CliTest):
                     (self.ilre.data / file.name).unlink()
                     if content is not None:
                         (self.ilre.data / file.name).write_bytes(content)
-                    self.fails(1, "ask", "d", "Which letter?", "--json", "--max-tokens", "0")
+                    result = self.ilre.run(*question)
+                    if result.returncode == 0:
+                        self.assertEqual(json.loads(result.stdout)["spans"], spans)
+                    else:
+                        self.fails(1, *question)
 
 
 if __name__ == "__main__":

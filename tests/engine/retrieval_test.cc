@@ -93,6 +93,7 @@ void Corpus::Damage(const std::function<void(rocksdb::DB*, rocksdb::ColumnFamily
   damage(db.get(), families[static_cast<size_t>(Family::kBlocks)]);
   for (rocksdb::ColumnFamilyHandle* family : families) ASSERT_TRUE(db->DestroyColumnFamilyHandle(family).ok());
   db.reset();
+  std::filesystem::remove(folder_.path() + "/SEAL");  // which would tell that somebody else wrote here
   store_ = *OpenKeyStore(folder_.path(), {});
 }
 
