@@ -7,6 +7,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/errors.h"
+#include "common/model/quoted.h"
 
 namespace ilre {
 namespace {
@@ -53,7 +54,7 @@ class Guard {
   }
   void AddKey(const std::string& key) {
     if (open_keys_.back().insert(key).second) return;
-    problem_ = absl::StrCat("has the key '", absl::CHexEscape(key.substr(0, 80)), "' twice");
+    problem_ = absl::StrCat("has the key ", Quoted(key), " twice");
   }
   void Count() {
     if (++num_values_ > limits_.max_values) problem_ = absl::StrCat("has more than ", limits_.max_values, " values");

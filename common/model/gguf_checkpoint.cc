@@ -4,7 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -12,6 +11,7 @@
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/model/gguf_config.h"
+#include "common/model/quoted.h"
 #include "common/model/stored_checkpoint.h"
 #include "common/model/tokenizer_files.h"
 
@@ -78,9 +78,8 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> MakeGgufCheckpoint(std::shared_ptr<c
     if (tensor.name == kRopeFactors) continue;
     const absl::optional<std::string> name = HuggingFaceTensorName(tensor.name);
     if (!name.has_value()) {
-      return errors::BadModelFile(file->path(),
-                                  absl::StrCat("tensor '", absl::CHexEscape(tensor.name), "' has no place in a ",
-                                               model.config.architecture, " model"));
+      return errors::BadModelFile(file->path(), absl::StrCat("tensor ", Quoted(tensor.name), " has no place in a ",
+                                                             model.config.architecture, " model"));
     }
     StoredTensor stored = {tensor.type, tensor.shape, tensor.bytes, RotaryOrder::kHalves};
     if (IsInterleaved(model.config, *name)) {

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
@@ -13,6 +12,7 @@
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/model/dequantize.h"
+#include "common/model/quoted.h"
 #include "common/model/rope_factors.h"
 
 namespace ilre {
@@ -64,7 +64,7 @@ absl::StatusOr<std::string> ReadArchitecture(const GgufFile& file) {
   for (absl::string_view known : {"llama", "qwen2", "qwen3"}) {
     if (value->string == known) return std::string(known);
   }
-  return errors::BadModelFile(file.path(), absl::StrCat("architecture ", absl::CHexEscape(value->string.substr(0, 80)),
+  return errors::BadModelFile(file.path(), absl::StrCat("architecture ", Quoted(value->string),
                                                         " is not supported (llama, qwen2 and qwen3 are)"));
 }
 
@@ -117,8 +117,8 @@ absl::StatusOr<double> ReadLinearFactor(const Metadata& metadata) {
                         metadata.String("rope.scaling.type", old_factor == 1 ? "none" : "linear"));
   if (type == "none") return 1;
   if (type == "linear") return metadata.Number("rope.scaling.factor", old_factor);
-  return metadata.Bad(absl::StrCat("rope scaling '", absl::CHexEscape(type.substr(0, 80)),
-                                   "' is not supported (none, linear and factors in a tensor are)"));
+  return metadata.Bad(
+      absl::StrCat("rope scaling ", Quoted(type), " is not supported (none, linear and factors in a tensor are)"));
 }
 
 // The sizes of `config` must be valid already.

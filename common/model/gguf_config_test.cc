@@ -125,7 +125,7 @@ TEST(GgufConfigTest, ReadsRopeFactorsFromTheirTensor) {
 TEST(GgufConfigTest, RefusesWhatItDoesNotCompute) {
   TinyModel other;
   other.architecture = "gemma";
-  ExpectBad(other, "architecture gemma is not supported");
+  ExpectBad(other, "architecture 'gemma' is not supported");
   ExpectBad(With<uint32_t>("expert_count", 8), "mixtures of experts");
   ExpectBad(With<uint32_t>("attention.sliding_window", 256), "sliding window of 256 tokens");
   ILRE_EXPECT_OK(Read(With<uint32_t>("attention.sliding_window", 512)));

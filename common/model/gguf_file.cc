@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
+#include "common/model/quoted.h"
 
 namespace ilre {
 namespace {
@@ -108,12 +107,6 @@ bool LoadInteger(ValueType type, const char* from, int64_t* value) {
       *value = Load<int64_t>(from);
       return type == ValueType::kInt64 || *value >= 0;
   }
-}
-
-// A name from the file, made fit for a message.
-std::string Quoted(absl::string_view name) {
-  constexpr size_t kMaxShown = 80;
-  return absl::StrCat("'", absl::CHexEscape(name.substr(0, kMaxShown)), name.size() > kMaxShown ? "..." : "", "'");
 }
 
 }  // namespace

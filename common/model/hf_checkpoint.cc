@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -14,6 +13,7 @@
 #include "common/base/status_macros.h"
 #include "common/model/bounded_json.h"
 #include "common/model/hf_config.h"
+#include "common/model/quoted.h"
 #include "common/model/safetensors_file.h"
 #include "common/model/stored_checkpoint.h"
 #include "common/model/tokenizer_files.h"
@@ -41,7 +41,7 @@ absl::Status AddTensor(const std::string& path, const SafetensorsTensor& tensor,
   if (IsIgnored(model->config, tensor.name)) return absl::OkStatus();
   const absl::optional<GgmlType> type = ReadableType(tensor.dtype);
   if (!type.has_value()) {
-    return errors::BadModelFile(path, absl::StrCat("tensor '", absl::CHexEscape(tensor.name), "' is of ", tensor.dtype,
+    return errors::BadModelFile(path, absl::StrCat("tensor ", Quoted(tensor.name), " is of ", tensor.dtype,
                                                    ", which is not supported (F32, F16 and BF16 are)"));
   }
   model->tensors.emplace(tensor.name, StoredTensor{*type, tensor.shape, tensor.bytes, RotaryOrder::kHalves});
@@ -71,8 +71,8 @@ absl::Status AddShards(const std::string& folder, StoredModel* model) {
   absl::flat_hash_map<std::string, std::shared_ptr<const SafetensorsFile>> shards;
   for (const auto& [name, value] : weight_map->items()) {
     if (!value.is_string() || !IsPlainFileName(value.get_ref<const std::string&>())) {
-      return errors::BadModelFile(index_path, absl::StrCat("tensor '", absl::CHexEscape(name.substr(0, 80)),
-                                                           "' is not in a .safetensors file of this folder"));
+      return errors::BadModelFile(
+          index_path, absl::StrCat("tensor ", Quoted(name), " is not in a .safetensors file of this folder"));
     }
     const std::string shard_path = InFolder(folder, value.get_ref<const std::string&>());
     std::shared_ptr<const SafetensorsFile>& shard = shards[shard_path];
@@ -84,8 +84,8 @@ absl::Status AddShards(const std::string& folder, StoredModel* model) {
     }
     const SafetensorsTensor* tensor = shard->FindTensor(name);
     if (tensor == nullptr) {
-      return errors::BadModelFile(shard_path, absl::StrCat("tensor '", absl::CHexEscape(name.substr(0, 80)),
-                                                           "' is missing, which the index says is here"));
+      return errors::BadModelFile(shard_path,
+                                  absl::StrCat("tensor ", Quoted(name), " is missing, which the index says is here"));
     }
     ILRE_RETURN_IF_ERROR(AddTensor(shard_path, *tensor, model));
   }

@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/model/bounded_json.h"
+#include "common/model/quoted.h"
 #include "common/model/rope_factors.h"
 
 namespace ilre {
@@ -107,8 +107,8 @@ absl::StatusOr<Family> ReadFamily(const Settings& settings) {
   if (name == "MistralForCausalLM") return Family::kMistral;
   if (name == "Qwen2ForCausalLM") return Family::kQwen2;
   if (name == "Qwen3ForCausalLM") return Family::kQwen3;
-  return settings.Bad(absl::StrCat("architecture ", absl::CHexEscape(name.substr(0, 80)),
-                                   " is not supported (Llama, Mistral, Qwen2 and Qwen3 are)"));
+  return settings.Bad(
+      absl::StrCat("architecture ", Quoted(name), " is not supported (Llama, Mistral, Qwen2 and Qwen3 are)"));
 }
 
 const char* ArchitectureOf(Family family) {
@@ -152,7 +152,7 @@ absl::Status RefuseVariants(const Settings& settings) {
   for (const char* key : {"attention_bias", "mlp_bias"}) ILRE_RETURN_IF_ERROR(settings.RequireFalse(key));
   ILRE_ASSIGN_OR_RETURN(absl::string_view activation, settings.String("hidden_act", "silu"));
   if (activation != "silu") {
-    return settings.Bad(absl::StrCat("hidden_act ", absl::CHexEscape(activation.substr(0, 80)), " is not supported"));
+    return settings.Bad(absl::StrCat("hidden_act ", Quoted(activation), " is not supported"));
   }
   return absl::OkStatus();
 }
@@ -198,8 +198,7 @@ absl::StatusOr<std::vector<float>> ScaleRope(const Settings& scaling, const Mode
     return LinearFrequencyFactors(config.head_dim, factor);
   }
   if (type != "llama3") {
-    return scaling.Bad(absl::StrCat("rope type '", absl::CHexEscape(type.substr(0, 80)),
-                                    "' is not supported (default, linear and llama3 are)"));
+    return scaling.Bad(absl::StrCat("rope type ", Quoted(type), " is not supported (default, linear and llama3 are)"));
   }
   Llama3RopeScaling llama3;
   ILRE_ASSIGN_OR_RETURN(llama3.factor, scaling.Number("factor"));

@@ -173,7 +173,7 @@ TEST(HfConfigTest, RefusesWindowsShorterThanTheContext) {
 
 TEST(HfConfigTest, RefusesVariants) {
   for (const char* name : {"GPT2LMHeadModel", "MixtralForCausalLM", "LlamaForSequenceClassification"}) {
-    ExpectBad(Config(name), std::string("architecture ") + name + " is not supported");
+    ExpectBad(Config(name), std::string("architecture '") + name + "' is not supported");
   }
   struct Case {
     const char* key;
@@ -184,7 +184,7 @@ TEST(HfConfigTest, RefusesVariants) {
        {Case{"architectures", json::array(), "does not name one"},
         Case{"quantization_config", {{"bits", 4}}, "quantization_config"},
         Case{"attention_bias", true, "attention_bias"}, Case{"mlp_bias", true, "mlp_bias"},
-        Case{"hidden_act", "gelu", "hidden_act gelu"}, Case{"hidden_size", "64", "hidden_size is not an integer"},
+        Case{"hidden_act", "gelu", "hidden_act 'gelu'"}, Case{"hidden_size", "64", "hidden_size is not an integer"},
         Case{"hidden_size", 64.5, "hidden_size is not an integer"},
         Case{"vocab_size", UINT64_MAX, "vocab_size is not an integer"},
         Case{"vocab_size", int64_t{1} << 40, "vocabulary size"}, Case{"num_attention_heads", 0, "number of heads"},

@@ -7,11 +7,11 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/model/bounded_json.h"
+#include "common/model/quoted.h"
 
 namespace ilre {
 namespace {
@@ -49,10 +49,6 @@ bool ToSize(const json& value, int64_t* size) {
   if (number > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) return false;
   *size = static_cast<int64_t>(number);
   return true;
-}
-
-std::string Quoted(absl::string_view name) {
-  return absl::StrCat("'", absl::CHexEscape(name.substr(0, 80)), name.size() > 80 ? "..." : "", "'");
 }
 
 }  // namespace

@@ -89,7 +89,7 @@ TEST(SafetensorsFileTest, RefusesBadHeaders) {
   ExpectBad("{\"\xff\":1}", "", "not valid JSON");
   ExpectBad(R"({"a":1e999})", "", "not valid JSON");
   ExpectBad(R"({"__metadata__":{"a":1}})", "", "__metadata__");
-  ExpectBad(R"({"t":{"a":[[[[1]]]]}})", "", "nested deeper than 3");
+  ExpectBad(R"({"t":{"a":[[1]]}})", "", "nested deeper than 3");
   ExpectBad(R"({"t":1,"t":2})", "", "the key 't' twice");
   ExpectBad(R"({"t":7})", "", "tensor 't' is not described");
   std::string long_header = SafetensorsOf("{}", "");

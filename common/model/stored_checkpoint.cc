@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -12,6 +11,7 @@
 #include "common/base/status_macros.h"
 #include "common/model/dequantize.h"
 #include "common/model/model_tensors.h"
+#include "common/model/quoted.h"
 #include "xxhash.h"
 
 namespace ilre {
@@ -22,8 +22,6 @@ namespace {
 constexpr int64_t kChunkElements = 4096;
 
 std::string ShapeText(absl::Span<const int64_t> shape) { return absl::StrCat("[", absl::StrJoin(shape, ", "), "]"); }
-
-std::string Quoted(absl::string_view name) { return absl::StrCat("'", absl::CHexEscape(name.substr(0, 80)), "'"); }
 
 int64_t Product(absl::Span<const int64_t> shape) {
   int64_t product = 1;
