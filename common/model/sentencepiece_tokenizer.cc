@@ -262,7 +262,7 @@ absl::StatusOr<std::vector<SentencePieceTokenizer::Pair>> SentencePieceTokenizer
 }
 
 absl::StatusOr<std::vector<SentencePieceTokenizer::Pair>> SentencePieceTokenizer::PairsFromScores() const {
-  // Llama 2 has PAIRS; tokens such as "aaa" of all lengths would give more than fit into memory.
+  // Llama 2 has 61,249; tokens such as "aaa" of all lengths would give more than fit into memory.
   constexpr size_t kMaxPairs = 4'000'000;
   std::vector<float> best_first = spec_.scores;
   std::sort(best_first.begin(), best_first.end(), std::greater<>());
