@@ -56,12 +56,9 @@ class SentencePieceTokenizer : public WordwiseTokenizer {
     ILRE_RETURN_IF_ERROR(tokenizer->ReadTokens());
     ILRE_RETURN_IF_ERROR(tokenizer->FindBytes());
     tokenizer->FindCharacters();
-    std::vector<Pair> pairs;
-    if (tokenizer->spec_.scores.empty()) {
-      ILRE_ASSIGN_OR_RETURN(pairs, tokenizer->PairsFromMerges());
-    } else {
-      pairs = tokenizer->PairsFromScores();
-    }
+    ILRE_ASSIGN_OR_RETURN(const std::vector<Pair> pairs, tokenizer->spec_.scores.empty()
+                                                             ? tokenizer->PairsFromMerges()
+                                                             : tokenizer->PairsFromScores());
     tokenizer->merger_ = BpeMerger(pairs.size());
     for (const Pair& pair : pairs) tokenizer->merger_.AddPair(pair.left, pair.right, pair.rank, pair.merged);
     tokenizer->Finish();
@@ -88,7 +85,7 @@ class SentencePieceTokenizer : public WordwiseTokenizer {
   void FindCharacters();
   void AddNeighbours(absl::string_view text);
   absl::StatusOr<std::vector<Pair>> PairsFromMerges() const;
-  std::vector<Pair> PairsFromScores() const;
+  absl::StatusOr<std::vector<Pair>> PairsFromScores() const;
   int32_t SymbolOfSpelling(absl::string_view spelling) const;
 
   // The symbol of a single character, or -1.
@@ -264,7 +261,9 @@ absl::StatusOr<std::vector<SentencePieceTokenizer::Pair>> SentencePieceTokenizer
   return pairs;
 }
 
-std::vector<SentencePieceTokenizer::Pair> SentencePieceTokenizer::PairsFromScores() const {
+absl::StatusOr<std::vector<SentencePieceTokenizer::Pair>> SentencePieceTokenizer::PairsFromScores() const {
+  // Llama 2 has 61,249; tokens such as "aaa" of all lengths would give more than fit into memory.
+  constexpr size_t kMaxPairs = 4'000'000;
   std::vector<float> best_first = spec_.scores;
   std::sort(best_first.begin(), best_first.end(), std::greater<>());
   best_first.erase(std::unique(best_first.begin(), best_first.end()), best_first.end());
@@ -280,6 +279,7 @@ std::vector<SentencePieceTokenizer::Pair> SentencePieceTokenizer::PairsFromScore
       if (right < 0) continue;
       pairs.push_back({left, right, static_cast<uint32_t>(rank - best_first.begin()), id});
     }
+    if (pairs.size() > kMaxPairs) return BadTokenizer(absl::StrCat("there are over ", kMaxPairs, " ways to merge"));
   }
   return pairs;
 }
