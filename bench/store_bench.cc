@@ -1,6 +1,7 @@
 // The key store with documents of 1,000,000 tokens: one 64-dimensional bf16 head, English-like text, postings.
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,6 +31,16 @@ const std::vector<OwnedBlock>& Blocks() {
     return made;
   }();
   return *blocks;
+}
+
+// This process' own memory, without mapped files.
+double AnonymousMiB() {
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    double kib = 0;
+    if (word == "RssAnon:" && status >> kib) return kib / 1024;
+  }
+  return 0;
 }
 
 // Writes a document of `num_blocks` in commits of `per_commit` blocks.
@@ -80,6 +91,7 @@ void BM_Write(benchmark::State& state) {
     tokens += int64_t{512} * kBlockTokens;
   }
   state.counters["tokens/s"] = benchmark::Counter(static_cast<double>(tokens), benchmark::Counter::kIsRate);
+  state.counters["anon_MiB"] = AnonymousMiB();
 }
 BENCHMARK(BM_Write)->Arg(1)->Arg(8)->Unit(benchmark::kMillisecond)->UseRealTime();
 

@@ -130,8 +130,8 @@ absl::Status DocumentIngest::Tokenize(bool to_the_end) {
   state_.pending_ids.insert(state_.pending_ids.end(), tokens.ids.begin(), tokens.ids.end());
   for (const uint32_t end : tokens.ends) state_.pending_ends.push_back(base + end);
   if (to_the_end && tokens.ids.empty()) {
-    // Some vocabularies have no token for some control characters. Such an end of the text belongs to the last token, or
-    // to a line break that stands in for one: every byte of a document is in a block.
+    // Some vocabularies have no token for some control characters. Such an end of the text belongs to the last token,
+    // or to a line break that stands in for one: every byte of a document is in a block.
     if (state_.pending_ids.empty()) {
       state_.pending_ids.push_back(model_.tokenizer().EncodeIds("\n").front());
       state_.pending_ends.push_back(0);

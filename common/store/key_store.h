@@ -28,16 +28,20 @@ class KeyStoreReader {
     std::vector<DocumentRow> rows;  // by collection, then document
     std::string next;               // give it as `after` for the next page; empty at the end
   };
-  // Documents of `collection`, or of all collections if it is empty. page_size >= 1.
+  // Documents of `collection`, or of all collections if it is empty. page_size >= 1. A document whose stored row is
+  // damaged is listed as FAILED with uid 0: it cannot be read, but deleted. `after` may come from outside:
+  // INVALID_ARGUMENT with reason INVALID_PAGE_TOKEN for what is no Page::next of such a list.
   virtual absl::StatusOr<Page> ListDocuments(absl::string_view collection, int page_size,
                                              absl::string_view after) const = 0;
 
   // Calls visit for each block in [begin, end) of a document, in order, until it returns an error, which is then
   // returned. The view is valid only during the call. A block that should be there and is not is DATA_LOSS. Blocks
-  // beyond row.num_blocks are not visited.
+  // beyond row.num_blocks are not visited. Every block visited has the tokens and the fingerprint that `row` says. If
+  // the document has since been deleted, NOT_FOUND; if it has been changed so that its blocks are no longer those of
+  // `row`, ABORTED with reason DOCUMENT_CHANGED: get the row again.
   virtual absl::Status VisitBlocks(const DocumentRow& row, uint32_t begin, uint32_t end,
                                    const std::function<absl::Status(const BlockView&)>& visit) const = 0;
-  // The same over postings; only present where the profile stores them, else FAILED_PRECONDITION.
+  // The same over postings; only present where row.has_postings, else FAILED_PRECONDITION with reason NO_LEXICAL.
   virtual absl::Status VisitLexical(const DocumentRow& row, uint32_t begin, uint32_t end,
                                     const std::function<absl::Status(uint32_t, const LexicalData&)>& visit) const = 0;
   // The text of blocks [begin, end).
@@ -72,18 +76,22 @@ struct Commit {
 // Reading and writing; one per data directory on this machine. Thread-safe; commits to one document must not overlap.
 class KeyStore : public KeyStoreReader {
  public:
-  // Creates a row with a new uid, state INGESTING. ALREADY_EXISTS if the name is taken.
+  // Creates a row with a new uid, state INGESTING, and of `row` its names, fingerprints and expiry. ALREADY_EXISTS
+  // (DOCUMENT_EXISTS) if the name is taken, INVALID_ARGUMENT (INVALID_NAME) if it is none.
   virtual absl::StatusOr<DocumentRow> CreateDocument(const DocumentRow& row) = 0;
 
   // Durable when it returns OK: the log is synced. The returned row has its new revision and update time. Errors:
-  // RESOURCE_EXHAUSTED (DISK_FULL), ABORTED where the row was deleted or changed meanwhile (its revision is not row's).
-  // After an error nothing of the commit is visible, and the store goes on working once the cause is gone.
+  // RESOURCE_EXHAUSTED (DISK_FULL), UNAVAILABLE where the disk fails, ABORTED (DOCUMENT_CHANGED) where the row was
+  // deleted or changed meanwhile (its revision is not row's), INVALID_ARGUMENT (INVALID_COMMIT) for blocks that do not
+  // fit the row and each other. After an error nothing of the commit is visible, then or later, and the store goes on
+  // working once the cause is gone.
   virtual absl::StatusOr<DocumentRow> Apply(const Commit& commit) = 0;
 
   // Changes only the row (expiry, failure). As Apply.
   virtual absl::StatusOr<DocumentRow> UpdateRow(const DocumentRow& row) = 0;
 
-  // Removes the document and everything of it; the name is free at once. NOT_FOUND if there is none.
+  // Removes the document and everything of it; the name is free at once. NOT_FOUND if there is none. A damaged row does
+  // not prevent it.
   virtual absl::Status DeleteDocument(absl::string_view collection, absl::string_view document) = 0;
 
   // Gives the disk space of deleted documents back. May take long.
@@ -104,8 +112,9 @@ struct KeyStoreOptions {
 // for what RocksDB refuses.
 absl::StatusOr<std::unique_ptr<KeyStore>> OpenKeyStore(const std::string& path, const KeyStoreOptions& options);
 
-// Opens it for reading while another process may write: what it sees is as of now or the last Refresh. NOT_FOUND with
-// reason NO_STORE if there is no store in that folder.
+// Opens it for reading while another process may write: what it sees is as of now or the last Refresh, or newer where
+// it had to catch up to make sense of what it found. So a document's state may be newer than its row. It may also be
+// what its writer has not yet acknowledged. NOT_FOUND with reason NO_STORE if there is no store in that folder.
 absl::StatusOr<std::unique_ptr<KeyStoreReader>> OpenKeyStoreFollower(const std::string& path,
                                                                      const KeyStoreOptions& options);
 

@@ -80,7 +80,8 @@ bool HasStore(const std::string& path) {
 }
 
 // The families of a store that is there must be ours. A later version's header says so; anything else is not a store.
-absl::Status CheckFamilies(const std::string& path, const rocksdb::DBOptions& options) {
+// `*complete`: all of ours are there, which is not so while a writer creates them.
+absl::Status CheckFamilies(const std::string& path, const rocksdb::DBOptions& options, bool* complete) {
   std::vector<std::string> names;
   const rocksdb::Status listed = rocksdb::DB::ListColumnFamilies(options, path, &names);
   if (!listed.ok()) return OpenError(listed, path);
@@ -90,6 +91,7 @@ absl::Status CheckFamilies(const std::string& path, const rocksdb::DBOptions& op
     }
     return false;
   };
+  *complete = names.size() >= kNumFamilies;
   const auto stranger = std::find_if_not(names.begin(), names.end(), is_ours);
   if (stranger == names.end()) return absl::OkStatus();
   rocksdb::DB* db = nullptr;
@@ -119,7 +121,8 @@ absl::StatusOr<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::OpenForWriting
   if (error) return ErrnoError(error.value(), absl::StrCat("cannot create ", path));
   if (HasStore(path)) {
     ILRE_RETURN_IF_ERROR(BreakManifestSeal(path));
-    ILRE_RETURN_IF_ERROR(CheckFamilies(path, db_options));
+    bool complete = false;  // what is missing is created
+    ILRE_RETURN_IF_ERROR(CheckFamilies(path, db_options, &complete));
   }
   rocksdb::DB* db = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> families;
@@ -139,7 +142,9 @@ absl::StatusOr<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::OpenAsFollower
   if (!HasStore(path)) return no_store;
   ILRE_RETURN_IF_ERROR(CheckManifestSeal(path));
   const rocksdb::DBOptions db_options = MakeDbOptions(options, env);
-  ILRE_RETURN_IF_ERROR(CheckFamilies(path, db_options));
+  bool complete = false;
+  ILRE_RETURN_IF_ERROR(CheckFamilies(path, db_options, &complete));
+  if (!complete) return no_store;
   rocksdb::DB* db = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> families;
   const rocksdb::Status opened =

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
@@ -23,6 +24,9 @@ namespace ilre {
 namespace {
 
 constexpr absl::Duration kReaderPatience = absl::Seconds(10);
+constexpr absl::Duration kOpenPause = absl::Milliseconds(50);
+constexpr int kOpenAttempts = 5;
+constexpr int kReadAttempts = 4;
 
 // A folder of its own for one follower, removed with it.
 class ScratchFolder {
@@ -50,35 +54,44 @@ class ScratchFolder {
   const std::string path_;
 };
 
-// A follower sees RocksDB's files and log at slightly different times, so a record may seem to be missing that a second
-// look finds: damage is reported only if it is still there after catching up.
+// A writer that opens the store at the same time replaces files that are being read here: what looks like damage is
+// looked at again.
+absl::StatusOr<std::unique_ptr<RocksdbDatabase>> OpenPatiently(const std::string& path, const std::string& scratch,
+                                                               const KeyStoreOptions& options) {
+  for (int attempt = 1;; ++attempt) {
+    auto database = RocksdbDatabase::OpenAsFollower(path, scratch, options, nullptr);
+    if (!absl::IsDataLoss(database.status()) || attempt == kOpenAttempts) return database;
+    absl::SleepFor(kOpenPause);
+  }
+}
+
+// A follower sees RocksDB's files and log at slightly different times, so a record may seem to be missing that another
+// look finds: damage is reported only if it is still there after catching up a few times.
 class RocksdbFollower final : public KeyStoreReader {
  public:
   RocksdbFollower(std::string path, const KeyStoreOptions& options, std::unique_ptr<ScratchFolder> scratch)
       : scratch_(std::move(scratch)),
-        slot_([path, options, folder = scratch_->path()] {
-          return RocksdbDatabase::OpenAsFollower(path, folder, options, nullptr);
-        }),
+        slot_([path, options, folder = scratch_->path()] { return OpenPatiently(path, folder, options); }),
         reader_(&slot_, path) {}
 
   absl::Status Start() { return slot_.Acquire().status(); }
 
   absl::StatusOr<DocumentRow> GetDocument(absl::string_view collection, absl::string_view document) const override {
-    return Twice([&] { return reader_.GetDocument(collection, document); });
+    return Persistently([&] { return reader_.GetDocument(collection, document); });
   }
   absl::StatusOr<Page> ListDocuments(absl::string_view collection, int page_size,
                                      absl::string_view after) const override {
-    return Twice([&] { return reader_.ListDocuments(collection, page_size, after); });
+    return Persistently([&] { return reader_.ListDocuments(collection, page_size, after); });
   }
   absl::Status VisitBlocks(const DocumentRow& row, uint32_t begin, uint32_t end,
                            const std::function<absl::Status(const BlockView&)>& visit) const override {
     bool refused = false;  // by `visit`, whose error is not ours to explain
-    return Twice(
+    return Persistently(
         [&] {
           return reader_.VisitBlocks(row, begin, end, [&](const BlockView& block) {
             const absl::Status status = visit(block);
             refused = !status.ok();
-            begin = block.block() + 1;  // a second look goes on from here
+            begin = block.block() + 1;  // another look goes on from here
             return status;
           });
         },
@@ -87,7 +100,7 @@ class RocksdbFollower final : public KeyStoreReader {
   absl::Status VisitLexical(const DocumentRow& row, uint32_t begin, uint32_t end,
                             const std::function<absl::Status(uint32_t, const LexicalData&)>& visit) const override {
     bool refused = false;
-    return Twice(
+    return Persistently(
         [&] {
           return reader_.VisitLexical(row, begin, end, [&](uint32_t block, const LexicalData& data) {
             const absl::Status status = visit(block, data);
@@ -99,10 +112,10 @@ class RocksdbFollower final : public KeyStoreReader {
         &refused);
   }
   absl::StatusOr<std::string> ReadText(const DocumentRow& row, uint32_t begin, uint32_t end) const override {
-    return Twice([&] { return reader_.ReadText(row, begin, end); });
+    return Persistently([&] { return reader_.ReadText(row, begin, end); });
   }
   absl::StatusOr<std::string> ReadState(const DocumentRow& row) const override {
-    return Twice([&] { return reader_.ReadState(row); });
+    return Persistently([&] { return reader_.ReadState(row); });
   }
   absl::StatusOr<Stats> GetStats() const override { return reader_.GetStats(); }
 
@@ -120,10 +133,12 @@ class RocksdbFollower final : public KeyStoreReader {
   }
 
   template <typename Read>
-  auto Twice(const Read& read, const bool* refused = nullptr) const -> decltype(read()) {
-    auto result = read();
-    if (!absl::IsDataLoss(ToStatus(result)) || (refused != nullptr && *refused) || !CatchUp().ok()) return result;
-    return read();
+  auto Persistently(const Read& read, const bool* refused = nullptr) const -> decltype(read()) {
+    for (int attempt = 1;; ++attempt) {
+      auto result = read();
+      const bool final = !absl::IsDataLoss(ToStatus(result)) || (refused != nullptr && *refused);
+      if (final || attempt == kReadAttempts || !CatchUp().ok()) return result;
+    }
   }
   static const absl::Status& ToStatus(const absl::Status& status) { return status; }
   template <typename T>
