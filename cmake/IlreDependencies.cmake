@@ -12,6 +12,13 @@ pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
 pkg_check_modules(HWY REQUIRED IMPORTED_TARGET libhwy)
 
+if(ILRE_WITH_GRPC)
+  find_package(Protobuf REQUIRED)
+  find_package(gRPC CONFIG REQUIRED)
+  find_package(prometheus-cpp CONFIG REQUIRED)
+  pkg_check_modules(HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
+endif()
+
 if(ILRE_WITH_TORCH)
   if(NOT ILRE_TORCH_ROOT)
     file(GLOB ILRE_TORCH_CANDIDATES "${CMAKE_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch")
