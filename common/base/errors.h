@@ -5,10 +5,12 @@
 // a test can ask for it, without either parsing the message.
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace ilre {
 
@@ -22,6 +24,20 @@ std::string ErrorReason(const absl::Status& status);
 // The same error with `context` and ": " in front of its message; code and payloads stay.
 absl::Status Annotate(const absl::Status& status, absl::string_view context);
 
+// Details of an error, for a transport to put into its own form. Each returns `status` with the detail added; on an OK
+// status they do nothing. The getters give what was added last, or empty.
+struct ErrorDetails {
+  std::string field;                            // path of the request's field that is wrong, for example sampling.top_p
+  std::string resource;                         // name of the document it is about
+  absl::Duration retry_delay;                   // trying again after this long helps; zero: not said
+  std::map<std::string, std::string> metadata;  // figures that the message also says
+};
+absl::Status WithField(absl::Status status, absl::string_view field);
+absl::Status WithResource(absl::Status status, absl::string_view resource);
+absl::Status WithRetryDelay(absl::Status status, absl::Duration delay);
+absl::Status WithMetadata(absl::Status status, absl::string_view key, absl::string_view value);
+ErrorDetails DetailsOf(const absl::Status& status);
+
 // INTERNAL/UNAVAILABLE/NOT_FOUND/... for an errno of the operating system, naming `what` (an operation on a path).
 // ENOSPC and EDQUOT become RESOURCE_EXHAUSTED with reason DISK_FULL.
 absl::Status ErrnoError(int error_number, absl::string_view what);
@@ -29,6 +45,8 @@ absl::Status ErrnoError(int error_number, absl::string_view what);
 namespace errors {
 
 absl::Status InvalidArgument(absl::string_view message);
+// The same about one field of a request.
+absl::Status InvalidField(absl::string_view field, absl::string_view what_is_wrong);
 absl::Status Cancelled(absl::string_view what);
 absl::Status DeadlineExceeded(absl::string_view what);
 

@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "common/base/test_matchers.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace ilre {
@@ -22,6 +23,17 @@ TEST(ErrorsTest, FullDiskHasItsOwnReason) {
   EXPECT_EQ(ErrorReason(ErrnoError(ENOSPC, "write x")), "DISK_FULL");
   EXPECT_THAT(ErrnoError(ENOSPC, "write x"), StatusIs(absl::StatusCode::kResourceExhausted));
   EXPECT_THAT(ErrnoError(ENOENT, "open x"), StatusIs(absl::StatusCode::kNotFound));
+}
+
+TEST(ErrorsTest, DetailsSurviveAnnotation) {
+  absl::Status status = WithResource(errors::InvalidField("sampling.top_p", "is 2"), "collections/a/documents/b");
+  status = WithRetryDelay(WithMetadata(status, "committed_bytes", "7"), absl::Milliseconds(1500));
+  const ErrorDetails details = DetailsOf(Annotate(status, "request"));
+  EXPECT_EQ(details.field, "sampling.top_p");
+  EXPECT_EQ(details.resource, "collections/a/documents/b");
+  EXPECT_EQ(details.retry_delay, absl::Milliseconds(1500));
+  EXPECT_THAT(details.metadata, testing::ElementsAre(testing::Pair("committed_bytes", "7")));
+  EXPECT_TRUE(WithField(absl::OkStatus(), "x").ok());
 }
 
 TEST(ErrorsTest, PlainStatusHasNoReason) { EXPECT_EQ(ErrorReason(absl::OkStatus()), ""); }
