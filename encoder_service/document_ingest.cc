@@ -8,6 +8,7 @@
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/retrieval/lexical.h"
+#include "common/retrieval/model_match.h"
 #include "xxhash.h"
 
 namespace ilre {
@@ -19,18 +20,6 @@ constexpr size_t kTokenizeBytes = 4096;
 
 // Text is handed on in pieces of this size, so that a large call is not held in memory twice.
 constexpr size_t kPieceBytes = 64 << 10;
-
-absl::Status CheckSameModel(const DocumentRow& row, const RetrievalModel& model) {
-  const auto check = [&](absl::string_view what, const std::string& stored, const std::string& loaded) -> absl::Status {
-    if (stored == loaded) return absl::OkStatus();
-    return MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_MISMATCH",
-                     absl::StrCat("document ", row.collection, "/", row.document, " was read with the ",
-                                  std::string(what), " ", stored, "; the one loaded is ", loaded));
-  };
-  ILRE_RETURN_IF_ERROR(check("model", row.model, model.model_fingerprint()));
-  ILRE_RETURN_IF_ERROR(check("tokenizer", row.tokenizer, model.tokenizer().fingerprint()));
-  return check("profile", row.profile, model.encoding_fingerprint());
-}
 
 }  // namespace
 

@@ -34,6 +34,16 @@ absl::Status StoredText::Load() {
   return MakeError(absl::StatusCode::kDataLoss, "TEXT_DAMAGED", "the stored text is shorter than its document says");
 }
 
+absl::Status StoredText::SkipTo(uint64_t offset) {
+  while (position_ < offset) {
+    if (loaded_.empty()) ILRE_RETURN_IF_ERROR(Load());
+    const size_t n = static_cast<size_t>(std::min<uint64_t>(offset - position_, loaded_.size()));
+    loaded_.erase(0, n);
+    position_ += n;
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<bool> StoredText::GoesOnWith(absl::string_view bytes, size_t* matched) {
   *matched = 0;
   while (!bytes.empty() && !at_end()) {

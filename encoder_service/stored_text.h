@@ -22,6 +22,9 @@ class StoredText {
   // `matched` receives how many bytes were compared.
   absl::StatusOr<bool> GoesOnWith(absl::string_view bytes, size_t* matched);
 
+  // Goes on comparing at `offset`: not before position(), not behind the end.
+  absl::Status SkipTo(uint64_t offset);
+
   uint64_t position() const { return position_; }
   bool at_end() const { return position_ == row_.committed_bytes; }
 

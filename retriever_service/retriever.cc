@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
+#include "common/retrieval/model_match.h"
 #include "retriever_service/attention_scorer.h"
 #include "retriever_service/max_sim_scorer.h"
 #include "retriever_service/reranker.h"
@@ -37,14 +38,7 @@ absl::Status Retriever::CheckDocuments(absl::Span<const DocumentRow> documents) 
                        absl::StrCat(name, " is ", DocumentStateName(row.state),
                                     row.failure.empty() ? "" : absl::StrCat(": ", row.failure)));
     }
-    const auto check = [&](absl::string_view what, const std::string& stored, const std::string& loaded) {
-      if (stored == loaded) return absl::OkStatus();
-      return MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_MISMATCH",
-                       absl::StrCat(name, " was read with the ", what, " ", stored, "; the one loaded is ", loaded));
-    };
-    ILRE_RETURN_IF_ERROR(check("model", row.model, model_.model_fingerprint()));
-    ILRE_RETURN_IF_ERROR(check("tokenizer", row.tokenizer, model_.tokenizer().fingerprint()));
-    ILRE_RETURN_IF_ERROR(check("profile", row.profile, model_.encoding_fingerprint()));
+    ILRE_RETURN_IF_ERROR(CheckSameModel(row, model_));
   }
   return absl::OkStatus();
 }

@@ -22,9 +22,12 @@ struct CallContext {
   std::string traceparent, tracestate;
   // The bearer token as it came ("Bearer ..."), passed on to services that are called for this request; may be empty.
   std::string authorization;
+  absl::Time arrival = absl::Now();  // of the request
   absl::Time deadline = absl::InfiniteFuture();
   // Whether the client went away or the server gives up waiting. Thread-safe, cheap. Null: never.
   std::function<bool()> cancelled;
+
+  double MsSinceArrival() const { return absl::ToDoubleMilliseconds(absl::Now() - arrival); }
 
   bool ShouldStop() const { return (cancelled && cancelled()) || absl::Now() >= deadline; }
   // OK, CANCELLED or DEADLINE_EXCEEDED, naming `what` was going on.

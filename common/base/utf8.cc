@@ -76,4 +76,19 @@ bool Utf8IsIncomplete(absl::string_view text) {
   return lead.length > text.size() && MatchingBytes(text, lead) == text.size();
 }
 
+std::string Utf8Repaired(absl::string_view text) {
+  std::string repaired;
+  repaired.reserve(text.size());
+  while (!text.empty()) {
+    const size_t valid = Utf8ValidPrefix(text);
+    repaired.append(text.data(), valid);
+    text.remove_prefix(valid);
+    if (text.empty()) break;
+    repaired += "\xEF\xBF\xBD";
+    if (Utf8IsIncomplete(text)) break;  // the rest is one character that was cut
+    text.remove_prefix(1);
+  }
+  return repaired;
+}
+
 }  // namespace ilre

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "absl/strings/string_view.h"
 
@@ -17,5 +18,8 @@ size_t Utf8ValidPrefix(absl::string_view text);
 
 // Whether `text`, which must not be empty, is the beginning of some well-formed character but not yet a whole one.
 bool Utf8IsIncomplete(absl::string_view text);
+
+// `text` with each byte that belongs to no well-formed character replaced by U+FFFD, a cut-off character by one.
+std::string Utf8Repaired(absl::string_view text);
 
 }  // namespace ilre

@@ -62,5 +62,13 @@ TEST(Utf8Test, ValidPrefixStopsAtTheFirstBadByte) {
   }
 }
 
+TEST(Utf8Test, RepairedTextIsValidAndKeepsWhatWas) {
+  EXPECT_EQ(Utf8Repaired("gr\xC3\xBC\xC3\x9F"), "gr\xC3\xBC\xC3\x9F");
+  EXPECT_EQ(Utf8Repaired("a\xFFz"), "a\xEF\xBF\xBDz");
+  EXPECT_EQ(Utf8Repaired("a\xF0\x9F\x98"), "a\xEF\xBF\xBD");  // a character cut at the end is one
+  EXPECT_EQ(Utf8Repaired("\x98\x80z"), "\xEF\xBF\xBD\xEF\xBF\xBDz");
+  EXPECT_EQ(Utf8Repaired(""), "");
+}
+
 }  // namespace
 }  // namespace ilre
