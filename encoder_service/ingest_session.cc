@@ -98,7 +98,7 @@ absl::Status IngestSession::Open(const v1::IngestDocumentRequest& message) {
   ILRE_RETURN_IF_ERROR(row.status());
   if (row->state != DocumentState::kFailed) ILRE_RETURN_IF_ERROR(CheckSameModel(*row, *on_.model));
   was_ready_ = row->state == DocumentState::kReady;
-  acknowledged_bytes_ = row->committed_bytes;
+  acknowledged_bytes_ = committed_before_ = row->committed_bytes;
   return ApplyExpiry();
 }
 
@@ -213,9 +213,12 @@ void IngestSession::AcknowledgeIfCommitted() {
 }
 
 absl::Status IngestSession::End(v1::IngestProgress* last) {
+  if (absl::Status stopped = context_.Check("the ingest"); !stopped.ok()) {
+    Abandon();
+    return WithResource(stopped, resource_name_);
+  }
   const auto end = [&]() -> absl::Status {
     if (resource_name_.empty()) return errors::InvalidField("name", "no message came");
-    ILRE_RETURN_IF_ERROR(context_.Check("the ingest"));
     if (finish_ && stored_ != nullptr && !stored_->at_end()) {
       return MakeError(absl::StatusCode::kAlreadyExists, "CONTENT_DIFFERS",
                        absl::StrCat("document ", resource_name_, " is longer than what was sent: it has more than ",
@@ -230,6 +233,7 @@ absl::Status IngestSession::End(v1::IngestProgress* last) {
       ILRE_RETURN_IF_ERROR(BeginWriting());
     }
     if (ingest_ != nullptr) ILRE_RETURN_IF_ERROR(finish_ ? ingest_->Finish() : ingest_->Flush());
+    if (ingest_ != nullptr) acknowledged_bytes_ = ingest_->progress().committed_bytes;
     ILRE_ASSIGN_OR_RETURN(const DocumentRow row, CurrentRow());
     last->set_committed_bytes(static_cast<int64_t>(row.committed_bytes));
     last->set_token_count(static_cast<int64_t>(row.num_tokens));

@@ -57,6 +57,8 @@ class IngestSession {
 
   // Tokens computed by this call so far.
   uint64_t computed_tokens() const;
+  // Bytes that this call made durable so far.
+  uint64_t committed_bytes() const { return acknowledged_bytes_ - committed_before_; }
 
  private:
   absl::Status Open(const v1::IngestDocumentRequest& message);
@@ -89,7 +91,9 @@ class IngestSession {
   bool was_ready_ = false;                  // whether the document was READY when this call began
   std::unique_ptr<StoredText> stored_;      // while bytes are compared
   std::unique_ptr<DocumentIngest> ingest_;  // once bytes are written
-  uint64_t tokens_before_ = 0, acknowledged_bytes_ = 0;
+  uint64_t tokens_before_ = 0;              // in the document before this call
+  uint64_t committed_before_ = 0;           // bytes, likewise
+  uint64_t acknowledged_bytes_ = 0;         // durable by now
 };
 
 }  // namespace ilre
