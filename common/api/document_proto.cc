@@ -40,6 +40,7 @@ google::protobuf::Timestamp ToTimestamp(int64_t ms_since_epoch) {
 }
 
 void ToProto(const DocumentRow& row, v1::Document* document) {
+  document->Clear();
   document->set_name(DocumentResourceName(row.collection, row.document));
   document->set_state(StateToProto(row.state));
   document->set_committed_bytes(static_cast<int64_t>(row.committed_bytes));
