@@ -9,7 +9,7 @@
 #include "common/base/call_context.h"
 #include "common/model/chat_template.h"
 #include "common/model/tokenizer.h"
-#include "generator_service/generator.h"
+#include "generator_service/batch_generator.h"
 #include "generator_service/retrieval_source.h"
 #include "ilre/v1/generator.pb.h"
 
@@ -20,7 +20,7 @@ class GeneratorHandler {
  public:
   using Write = std::function<absl::Status(const v1::GenerateResponse&)>;
 
-  GeneratorHandler(RetrievalSource& retrieval, const Generator& generator, const Tokenizer& tokenizer,
+  GeneratorHandler(RetrievalSource& retrieval, BatchGenerator& generator, const Tokenizer& tokenizer,
                    ChatTemplate chat)
       : retrieval_(retrieval), generator_(generator), tokenizer_(tokenizer), chat_(std::move(chat)) {}
 
@@ -33,7 +33,7 @@ class GeneratorHandler {
   absl::Status CheckIds(const std::vector<std::vector<TokenId>>& spans) const;
 
   RetrievalSource& retrieval_;
-  const Generator& generator_;
+  BatchGenerator& generator_;
   const Tokenizer& tokenizer_;
   const ChatTemplate chat_;
 };

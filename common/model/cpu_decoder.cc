@@ -10,6 +10,7 @@
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/base/thread_pool.h"
+#include "common/kernels/aligned.h"
 #include "common/kernels/banded_attention.h"
 #include "common/kernels/elementwise.h"
 #include "common/kernels/linear.h"
@@ -76,13 +77,18 @@ class TensorReader {
   LoadedTensors read_;
 };
 
-// Cosines and sines of places [first, first + count): [count, d / 2] each.
+// Cosines and sines of places, [places, d / 2] each.
 struct RotaryTable {
   std::vector<float> cosines, sines;
 
+  RotaryTable() = default;
   RotaryTable(const std::vector<float>& frequencies, int64_t first, int64_t count) {
     cosines.reserve(static_cast<size_t>(count) * frequencies.size());
     sines.reserve(cosines.capacity());
+    Append(frequencies, first, count);
+  }
+  // Places [first, first + count).
+  void Append(const std::vector<float>& frequencies, int64_t first, int64_t count) {
     for (int64_t place = first; place < first + count; ++place) {
       for (const float frequency : frequencies) {
         const float angle = static_cast<float>(place) * frequency;
@@ -93,13 +99,36 @@ struct RotaryTable {
   }
 };
 
+// Keys (rotated) and values of all layers in one piece of memory, which the system hands out as it is filled.
 class CpuKvCache : public KvCache {
  public:
-  int64_t num_tokens() const override { return length; }
-  void Truncate(int64_t num_tokens) override { length = std::min(length, std::max<int64_t>(num_tokens, 0)); }
+  // Throws std::bad_alloc.
+  CpuKvCache(int64_t num_layers, int64_t capacity, int64_t width)
+      : capacity_(capacity), layer_floats_(capacity * width) {
+    memory_.reset(static_cast<float*>(
+        kernels::AllocateAligned(static_cast<size_t>(2 * num_layers * layer_floats_) * sizeof(float))));
+  }
 
-  int64_t length = 0, capacity = 0;
-  std::vector<std::vector<float>> keys, values;  // [layers]: [capacity, G * d], keys rotated
+  int64_t num_tokens() const override { return length_; }
+  void Truncate(int64_t num_tokens) override { length_ = std::min(length_, std::max<int64_t>(num_tokens, 0)); }
+
+  int64_t capacity() const { return capacity_; }
+  void set_length(int64_t length) { length_ = length; }
+  float* keys(int layer) { return memory_.get() + 2 * layer * layer_floats_; }  // [capacity, width]
+  float* values(int layer) { return keys(layer) + layer_floats_; }              // [capacity, width]
+
+ private:
+  struct Free {
+    void operator()(float* memory) const { kernels::FreeAligned(memory); }
+  };
+  int64_t length_ = 0, capacity_, layer_floats_;
+  std::unique_ptr<float, Free> memory_;
+};
+
+// Some rows of a batch: the next tokens of one sequence.
+struct Segment {
+  CpuKvCache* cache;
+  int64_t first_row, num_rows, num_past;
 };
 
 // Buffers of one call, reused from layer to layer.
@@ -117,6 +146,7 @@ class CpuDecoder : public Decoder {
   absl::Status Forward(absl::Span<const TokenId> ids, KvCache* cache, absl::Span<const Tap> taps, Logits want,
                        std::vector<std::vector<float>>* outputs, std::vector<float>* logits,
                        const KeepGoing& keep_going) const override;
+  absl::Status ForwardBatch(absl::Span<const Sequence> sequences, const KeepGoing& keep_going) const override;
 
  private:
   int64_t query_width() const { return config_.num_heads * config_.head_dim; }
@@ -130,6 +160,10 @@ class CpuDecoder : public Decoder {
   // scratch->qkv's queries over keys and values of the cache -> scratch->attended.
   void Attend(const float* keys, const float* values, int64_t n, int64_t num_past, int64_t num_sinks, int64_t window,
               Scratch* scratch) const;
+  // Attention's sizes and scale; pointers, places and strides of q and out are for n rows from `row` on.
+  kernels::BandedAttentionArgs AttentionOf(int64_t row, int64_t n, int64_t num_past, Scratch* scratch) const;
+  // Appends keys and values of scratch->qkv to the caches, and attends over them -> scratch->attended.
+  void AttendCaches(absl::Span<const Segment> segments, int layer, Scratch* scratch) const;
   // Output projection and feed-forward, added to x.
   void Finish(const CpuLayer& layer, int64_t n, Scratch* scratch, std::vector<float>* x) const;
   void CopyInputTaps(absl::Span<const Tap> taps, int layer, const std::vector<float>& x, int64_t n,
@@ -140,11 +174,20 @@ class CpuDecoder : public Decoder {
   int64_t GatherStream(const StreamState::Layer& past, int64_t n, Scratch* scratch) const;
   void AdvanceStream(int64_t n, int64_t window, const Scratch& scratch, StreamState::Layer* layer) const;
 
+  // Where the sequences' tokens lie in a batch, checked against caches and weights.
+  absl::StatusOr<std::vector<Segment>> LayOut(absl::Span<const Sequence> sequences) const;
+  absl::Status Run(absl::Span<const Sequence> sequences, absl::Span<const Tap> taps, const KeepGoing& keep_going,
+                   std::vector<std::vector<float>>* outputs) const;
+  // From what the last layer leaves, x [rows of the batch, D].
+  void ComputeLogits(absl::Span<const Sequence> sequences, absl::Span<const Segment> segments,
+                     const std::vector<float>& x) const;
+
   std::vector<float> frequencies_;  // [d / 2]
   PackedLinear embedding_;          // [V, D]; the output projection too, where they are tied
   PackedLinear output_;             // [V, D], or empty
   std::vector<float> final_norm_;   // [D], or empty
   std::vector<CpuLayer> layers_;
+  mutable ThreadPool calling_thread_{1};  // for kernels inside a loop over sequences
 };
 
 absl::StatusOr<CpuLayer> CpuDecoder::ReadLayer(TensorReader& reader, int index) const {
@@ -213,21 +256,26 @@ void CpuDecoder::Project(const CpuLayer& layer, const std::vector<float>& x, int
 void CpuDecoder::Attend(const float* keys, const float* values, int64_t n, int64_t num_past, int64_t num_sinks,
                         int64_t window, Scratch* scratch) const {
   scratch->attended.resize(static_cast<size_t>(n * query_width()));
+  kernels::BandedAttentionArgs args = AttentionOf(0, n, num_past, scratch);
+  args.num_sinks = num_sinks;
+  args.window = window;
+  args.k = keys;
+  args.v = values;
+  kernels::BandedAttention(args, DefaultPool());
+}
+
+kernels::BandedAttentionArgs CpuDecoder::AttentionOf(int64_t row, int64_t n, int64_t num_past, Scratch* scratch) const {
   kernels::BandedAttentionArgs args;
   args.num_queries = n;
   args.num_past = num_past;
-  args.num_sinks = num_sinks;
-  args.window = window;
   args.num_heads = static_cast<int>(config_.num_heads);
   args.num_kv_heads = static_cast<int>(config_.num_kv_heads);
   args.head_dim = static_cast<int>(config_.head_dim);
   args.scale = 1 / std::sqrt(static_cast<float>(config_.head_dim));
-  args.q = scratch->qkv.data();
+  args.q = scratch->qkv.data() + row * qkv_width();
   args.q_stride = qkv_width();
-  args.k = keys;
-  args.v = values;
-  args.out = scratch->attended.data();
-  kernels::BandedAttention(args, DefaultPool());
+  args.out = scratch->attended.data() + row * query_width();
+  return args;
 }
 
 void CpuDecoder::Finish(const CpuLayer& layer, int64_t n, Scratch* scratch, std::vector<float>* x) const {
@@ -341,39 +389,87 @@ absl::StatusOr<std::unique_ptr<KvCache>> CpuDecoder::NewCache(int64_t max_tokens
   if (max_tokens < 1 || max_tokens > int64_t{1} << 32) {
     return errors::InvalidArgument(absl::StrCat("a cache for ", max_tokens, " tokens"));
   }
-  auto cache = std::make_unique<CpuKvCache>();
-  cache->capacity = max_tokens;
   try {
-    cache->keys.resize(num_layers_);
-    cache->values.resize(num_layers_);
-    for (int layer = 0; layer < num_layers_; ++layer) {
-      cache->keys[layer].resize(static_cast<size_t>(max_tokens * key_width()));
-      cache->values[layer].resize(static_cast<size_t>(max_tokens * key_width()));
-    }
+    return std::unique_ptr<KvCache>(std::make_unique<CpuKvCache>(num_layers_, max_tokens, key_width()));
   } catch (const std::bad_alloc&) {
     return MakeError(absl::StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
                      absl::StrCat("no memory for a cache of ", max_tokens, " tokens"));
   }
-  return std::unique_ptr<KvCache>(std::move(cache));
 }
 
 absl::Status CpuDecoder::Forward(absl::Span<const TokenId> ids, KvCache* cache, absl::Span<const Tap> taps, Logits want,
                                  std::vector<std::vector<float>>* outputs, std::vector<float>* logits,
                                  const KeepGoing& keep_going) const {
-  ILRE_RETURN_IF_ERROR(CheckIds(ids));
+  const Sequence sequence{ids, cache, want, logits};
+  return Run(absl::MakeConstSpan(&sequence, 1), taps, keep_going, outputs);
+}
+
+absl::Status CpuDecoder::ForwardBatch(absl::Span<const Sequence> sequences, const KeepGoing& keep_going) const {
+  return Run(sequences, {}, keep_going, nullptr);
+}
+
+absl::StatusOr<std::vector<Segment>> CpuDecoder::LayOut(absl::Span<const Sequence> sequences) const {
+  std::vector<Segment> segments;
+  int64_t row = 0;
+  for (const Sequence& sequence : sequences) {
+    ILRE_RETURN_IF_ERROR(CheckIds(sequence.ids));
+    auto* cache = static_cast<CpuKvCache*>(sequence.cache);
+    const int64_t n = static_cast<int64_t>(sequence.ids.size()), past = cache->num_tokens();
+    if (n == 0) return errors::InvalidArgument("no tokens to run");
+    if (past + n > cache->capacity()) {
+      return errors::InvalidArgument(absl::StrCat("a cache for ", cache->capacity(), " tokens cannot take ", past + n));
+    }
+    if (sequence.want != Logits::kNone && final_norm_.empty()) {
+      return errors::InvalidArgument("logits need all layers of the model");
+    }
+    segments.push_back({cache, row, n, past});
+    row += n;
+  }
+  return segments;
+}
+
+void CpuDecoder::AttendCaches(absl::Span<const Segment> segments, int layer, Scratch* scratch) const {
+  scratch->attended.resize(scratch->qkv.size() / static_cast<size_t>(qkv_width()) * static_cast<size_t>(query_width()));
+  const auto attend = [&](const Segment& segment, ThreadPool& pool) {
+    float* const keys = segment.cache->keys(layer);
+    float* const values = segment.cache->values(layer);
+    for (int64_t row = 0; row < segment.num_rows; ++row) {
+      const float* from = scratch->qkv.data() + (segment.first_row + row) * qkv_width() + query_width();
+      std::copy_n(from, key_width(), keys + (segment.num_past + row) * key_width());
+      std::copy_n(from + key_width(), key_width(), values + (segment.num_past + row) * key_width());
+    }
+    kernels::BandedAttentionArgs args = AttentionOf(segment.first_row, segment.num_rows, segment.num_past, scratch);
+    args.k = keys;
+    args.v = values;
+    kernels::BandedAttention(args, pool);
+  };
+  // A single token is little work to share: of several, each goes to a thread.
+  std::vector<const Segment*> single;
+  for (const Segment& segment : segments) {
+    if (segment.num_rows == 1 && segments.size() > 1) {
+      single.push_back(&segment);
+    } else {
+      attend(segment, DefaultPool());
+    }
+  }
+  DefaultPool().ParallelFor(static_cast<int64_t>(single.size()),
+                            [&](int64_t i) { attend(*single[static_cast<size_t>(i)], calling_thread_); });
+}
+
+absl::Status CpuDecoder::Run(absl::Span<const Sequence> sequences, absl::Span<const Tap> taps,
+                             const KeepGoing& keep_going, std::vector<std::vector<float>>* outputs) const {
   ILRE_RETURN_IF_ERROR(CheckTaps(taps));
-  auto* kv = static_cast<CpuKvCache*>(cache);
-  const int64_t n = static_cast<int64_t>(ids.size()), past = kv->length;
-  if (ids.empty()) return errors::InvalidArgument("no tokens to run");
-  if (past + n > kv->capacity) {
-    return errors::InvalidArgument(absl::StrCat("a cache for ", kv->capacity, " tokens cannot take ", past + n));
-  }
-  if (want != Logits::kNone && final_norm_.empty()) {
-    return errors::InvalidArgument("logits need all layers of the model");
-  }
+  ILRE_ASSIGN_OR_RETURN(const std::vector<Segment> segments, LayOut(sequences));
+  if (segments.empty()) return absl::OkStatus();
   if (outputs != nullptr) outputs->assign(taps.size(), {});
-  const int last = LayersToRun(taps, want);
-  const RotaryTable rotary(frequencies_, past, n);
+  std::vector<TokenId> ids;
+  RotaryTable rotary;
+  for (size_t i = 0; i < segments.size(); ++i) {
+    ids.insert(ids.end(), sequences[i].ids.begin(), sequences[i].ids.end());
+    rotary.Append(frequencies_, segments[i].num_past, segments[i].num_rows);
+  }
+  const int64_t n = static_cast<int64_t>(ids.size());
+  const int last = taps.empty() ? num_layers_ : LayersToRun(taps, sequences[0].want);
   std::vector<float> x = Embed(ids);
   Scratch scratch;
   for (int layer = 0;; ++layer) {
@@ -385,23 +481,45 @@ absl::Status CpuDecoder::Forward(absl::Span<const TokenId> ids, KvCache* cache, 
     if (layer == last) break;
     kernels::Rope(scratch.qkv.data(), n, config_.num_heads + config_.num_kv_heads, config_.head_dim,
                   rotary.cosines.data(), rotary.sines.data(), DefaultPool(), qkv_width());
-    for (int64_t row = 0; row < n; ++row) {
-      const float* keys = scratch.qkv.data() + row * qkv_width() + query_width();
-      std::copy_n(keys, key_width(), kv->keys[layer].data() + (past + row) * key_width());
-      std::copy_n(keys + key_width(), key_width(), kv->values[layer].data() + (past + row) * key_width());
-    }
-    Attend(kv->keys[layer].data(), kv->values[layer].data(), n, past, 0, INT64_MAX, &scratch);
+    AttendCaches(segments, layer, &scratch);
     Finish(layers_[layer], n, &scratch, &x);
   }
-  kv->length = past + n;
-  if (want == Logits::kNone) return absl::OkStatus();
-  const int64_t rows = want == Logits::kLast ? 1 : n, hidden = config_.hidden_size;
-  std::vector<float> normed(static_cast<size_t>(rows * hidden));
-  kernels::RmsNorm(x.data() + (n - rows) * hidden, rows, hidden, final_norm_.data(), config_.rms_norm_eps,
-                   normed.data(), DefaultPool());
-  logits->resize(static_cast<size_t>(rows * config_.vocab_size));
-  (config_.tied_embeddings ? embedding_ : output_).Apply(normed.data(), rows, logits->data(), DefaultPool());
+  for (const Segment& segment : segments) segment.cache->set_length(segment.num_past + segment.num_rows);
+  ComputeLogits(sequences, segments, x);
   return absl::OkStatus();
+}
+
+void CpuDecoder::ComputeLogits(absl::Span<const Sequence> sequences, absl::Span<const Segment> segments,
+                               const std::vector<float>& x) const {
+  const int64_t hidden = config_.hidden_size, vocab = config_.vocab_size;
+  const auto rows_of = [&](size_t i) -> int64_t {
+    if (sequences[i].want == Logits::kNone) return 0;
+    return sequences[i].want == Logits::kLast ? 1 : segments[i].num_rows;
+  };
+  std::vector<float> normed;
+  int64_t num_rows = 0;
+  for (size_t i = 0; i < segments.size(); ++i) {
+    const int64_t rows = rows_of(i), first = segments[i].first_row + segments[i].num_rows - rows;
+    normed.resize(static_cast<size_t>((num_rows + rows) * hidden));
+    kernels::RmsNorm(x.data() + first * hidden, rows, hidden, final_norm_.data(), config_.rms_norm_eps,
+                     normed.data() + num_rows * hidden, DefaultPool());
+    num_rows += rows;
+  }
+  if (num_rows == 0) return;
+  const PackedLinear& output = config_.tied_embeddings ? embedding_ : output_;
+  std::vector<float> logits(static_cast<size_t>(num_rows * vocab));
+  output.Apply(normed.data(), num_rows, logits.data(), DefaultPool());
+  if (segments.size() == 1) {
+    *sequences[0].logits = std::move(logits);
+    return;
+  }
+  auto from = logits.begin();
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (sequences[i].want == Logits::kNone) continue;
+    const auto to = from + rows_of(i) * vocab;
+    sequences[i].logits->assign(from, to);
+    from = to;
+  }
 }
 
 }  // namespace

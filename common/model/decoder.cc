@@ -69,6 +69,21 @@ absl::StatusOr<StreamState> Decoder::StartStream(absl::Span<const TokenId> prefi
   return state;
 }
 
+absl::Status Decoder::ForwardBatch(absl::Span<const Sequence> sequences, const KeepGoing& keep_going) const {
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const Sequence& sequence = sequences[i];
+    std::vector<float> unused;
+    const absl::Status status = Forward(sequence.ids, sequence.cache, {}, sequence.want, nullptr,
+                                        sequence.logits != nullptr ? sequence.logits : &unused, keep_going);
+    if (status.ok()) continue;
+    for (const Sequence& done : sequences.first(i)) {
+      done.cache->Truncate(done.cache->num_tokens() - static_cast<int64_t>(done.ids.size()));
+    }
+    return status;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Decoder::CheckIds(absl::Span<const TokenId> ids) const {
   for (const TokenId id : ids) {
     if (id < 0 || id >= config_.vocab_size) {

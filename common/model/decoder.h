@@ -90,6 +90,10 @@ class Decoder {
 
   // An empty cache with room for max_tokens tokens; RESOURCE_EXHAUSTED when that much memory cannot be had.
   virtual absl::StatusOr<std::unique_ptr<KvCache>> NewCache(int64_t max_tokens) const = 0;
+  // Bytes that such a cache takes once it is full: keys and values as float32.
+  int64_t CacheBytes(int64_t max_tokens) const {
+    return max_tokens * num_layers_ * 2 * config_.num_kv_heads * config_.head_dim * static_cast<int64_t>(sizeof(float));
+  }
 
   // Which logits Forward computes.
   enum class Logits { kNone, kLast, kAll };
@@ -104,13 +108,28 @@ class Decoder {
                                std::vector<std::vector<float>>* outputs, std::vector<float>* logits,
                                const KeepGoing& keep_going = nullptr) const = 0;
 
+  // One sequence's part of a call of ForwardBatch. All as Forward takes it; `logits` may be null for kNone.
+  struct Sequence {
+    absl::Span<const TokenId> ids;
+    KvCache* cache = nullptr;  // its own
+    Logits want = Logits::kLast;
+    std::vector<float>* logits = nullptr;
+  };
+
+  // Forward for several sequences at once, without taps. On device "cpu" the tokens of all of them pass through the
+  // weights together, and what comes out for each equals, bit for bit, what Forward gives for it alone, in whatever
+  // pieces its tokens come. After an error, which may be of any of them, all caches are as before.
+  virtual absl::Status ForwardBatch(absl::Span<const Sequence> sequences, const KeepGoing& keep_going = nullptr) const;
+
+  // INVALID_ARGUMENT naming the first id that is not in the model's vocabulary.
+  absl::Status CheckIds(absl::Span<const TokenId> ids) const;
+
  protected:
   // Layers that a call of Forward runs whole.
   int LayersToRun(absl::Span<const Tap> taps, Logits want) const {
     return want == Logits::kNone && !taps.empty() ? DepthOf(taps) : num_layers_;
   }
-  // Checks ids and taps, which may come from outside.
-  absl::Status CheckIds(absl::Span<const TokenId> ids) const;
+  // Checks taps, which may come from outside.
   absl::Status CheckTaps(absl::Span<const Tap> taps) const;
 
   ModelConfig config_;

@@ -173,6 +173,68 @@ TEST_P(DecoderTest, RefusesWhatCannotBeRunAndLeavesTheCache) {
   EXPECT_THAT(decoder_->NewCache(0), StatusIs(absl::StatusCode::kInvalidArgument));
 }
 
+TEST_P(DecoderTest, ABatchGivesWhatEachSequenceGivesAlone) {
+  using Sequence = Decoder::Sequence;
+  // Four sequences, each a stretch of the golden ids, in pieces of these sizes, a call for each column.
+  const std::vector<std::vector<size_t>> pieces = {{20, 1, 1, 3}, {1, 9, 1, 1}, {13, 4, 7, 1}, {1, 1, 1, 1}};
+  std::vector<std::unique_ptr<KvCache>> together, alone;
+  std::vector<size_t> begins = {0, 3, 5, 11};
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    together.push_back(NewCache());
+    alone.push_back(NewCache());
+  }
+  for (size_t call = 0; call < 4; ++call) {
+    std::vector<std::vector<float>> logits(pieces.size());
+    std::vector<Sequence> batch;
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      const auto want = static_cast<Decoder::Logits>((i + call) % 3);
+      batch.push_back({absl::MakeConstSpan(ids_).subspan(begins[i], pieces[i][call]), together[i].get(), want,
+                       want == Decoder::Logits::kNone ? nullptr : &logits[i]});
+    }
+    ILRE_ASSERT_OK(decoder_->ForwardBatch(batch));
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      std::vector<float> expected;
+      ILRE_ASSERT_OK(decoder_->Forward(batch[i].ids, alone[i].get(), {}, batch[i].want, nullptr, &expected));
+      EXPECT_EQ(logits[i], expected) << "sequence " << i << ", call " << call;
+      EXPECT_EQ(together[i]->num_tokens(), alone[i]->num_tokens());
+      begins[i] += pieces[i][call];
+    }
+  }
+  ILRE_EXPECT_OK(decoder_->ForwardBatch({}));
+}
+
+TEST_P(DecoderTest, CutsOfAPromptDoNotShowInABit) {
+  if (decoder_->device() != "cpu") GTEST_SKIP() << "libtorch promises no bits";
+  const auto cache = NewCache();
+  const std::vector<float> whole = InPieces({40}, cache.get());
+  for (const std::vector<int>& sizes : {std::vector<int>(40, 1), {7, 33}, {39, 1}, {16, 16, 8}}) {
+    EXPECT_EQ(InPieces(sizes, NewCache().get()), whole);
+  }
+}
+
+TEST_P(DecoderTest, AFailedBatchLeavesAllCachesAsTheyWere) {
+  const auto first = NewCache(), second = NewCache(3);
+  InPieces({10}, first.get());
+  std::vector<float> logits;
+  const std::vector<TokenId> four = {1, 2, 3, 4}, bad = {-5};
+  const Decoder::Sequence good{four, first.get(), Decoder::Logits::kLast, &logits};
+  EXPECT_THAT(decoder_->ForwardBatch({good, {four, second.get(), Decoder::Logits::kNone}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("a cache for 3 tokens cannot take 4")));
+  EXPECT_THAT(decoder_->ForwardBatch({good, {bad, second.get(), Decoder::Logits::kNone}}),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("token id -5")));
+  int asked = 0;
+  EXPECT_THAT(decoder_->ForwardBatch({good}, [&] { return asked++ < 1; }), StatusIs(absl::StatusCode::kCancelled));
+  EXPECT_EQ(first->num_tokens(), 10);
+  EXPECT_EQ(second->num_tokens(), 0);
+  EXPECT_LT(Distance(LastRow(InPieces({30}, first.get()), vocab()), LastRow(golden_.Floats("logits"), vocab())),
+            kTolerance);
+}
+
+TEST_P(DecoderTest, SaysHowMuchACacheTakes) {
+  const ModelConfig& config = decoder_->config();
+  EXPECT_EQ(decoder_->CacheBytes(10), 10 * config.num_layers * 2 * config.num_kv_heads * config.head_dim * 4);
+}
+
 TEST_P(DecoderTest, TheFirstLayersAloneGiveTheirTaps) {
   const std::vector<Tap> taps = {{Tap::Kind::kQuery, 0}, {Tap::Kind::kInput, 1}, {Tap::Kind::kInput, 0}};
   ILRE_ASSERT_OK_AND_ASSIGN(const auto first, Load(*checkpoint_, 1));
