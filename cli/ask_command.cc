@@ -16,7 +16,10 @@
 #include "cli/json_output.h"
 #include "cli/loaded_model.h"
 #include "cli/progress.h"
+#include "cli/report/ask_report.h"
+#include "cli/report/report_page.h"
 #include "common/base/errors.h"
+#include "common/base/file.h"
 #include "common/base/status_macros.h"
 #include "common/base/utf8.h"
 #include "common/store/key_store.h"
@@ -84,6 +87,21 @@ class Asker {
   }
 
   double load_ms() const { return model_.load_ms; }
+
+  // Writes a page about `answer` to `path`, after scoring everything once more.
+  absl::Status WriteReport(const Question& question, const Answer& answer, const std::string& path) const {
+    ILRE_ASSIGN_OR_RETURN(AskReport report,
+                          CollectReport(*retriever_, *store_, answer.documents, question.text, answer.retrieval));
+    report.answer = answer.generation.text;
+    if (question.max_tokens > 0) report.finish_reason = std::string(FinishReasonName(answer.generation.reason));
+    report.prompt_tokens = answer.prompt_tokens;
+    report.answer_tokens = answer.generation.num_tokens;
+    report.load_ms = load_ms();
+    report.prefill_ms = answer.generation.prefill_ms;
+    report.first_token_ms = answer.first_token_ms;
+    report.total_ms = answer.total_ms;
+    return Annotate(WriteFileAtomically(path, RenderReport(report)), absl::StrCat("cannot write the report ", path));
+  }
 
  private:
   absl::StatusOr<std::vector<DocumentRow>> FindDocuments(const Question& question) const {
@@ -203,11 +221,12 @@ void PrintSpans(const Answer& answer) {
   }
 }
 
-absl::Status AskOne(const Asker& asker, const Question& question, bool json) {
-  if (json) {
+absl::Status AskOne(const Asker& asker, const Question& question, const AskArguments& arguments) {
+  const std::string& report_file = arguments.report_file;
+  if (arguments.json) {
     ILRE_ASSIGN_OR_RETURN(const Answer answer, asker.Ask(question, nullptr, nullptr));
     std::printf("%s\n", DumpLine(AnswerJson(answer, asker.load_ms())).c_str());
-    return absl::OkStatus();
+    return report_file.empty() ? absl::OkStatus() : asker.WriteReport(question, answer, report_file);
   }
   const auto emit = [](absl::string_view text) {
     std::fwrite(text.data(), 1, text.size(), stdout);
@@ -219,6 +238,9 @@ absl::Status AskOne(const Asker& asker, const Question& question, bool json) {
   std::printf("Times in ms: load %.0f, question %.0f, scores %.0f, rerank %.0f, first token %.0f, all %.0f\n",
               asker.load_ms(), answer.retrieval.query_ms, answer.retrieval.score_ms, answer.retrieval.rerank_ms,
               answer.first_token_ms, answer.total_ms);
+  if (report_file.empty()) return absl::OkStatus();
+  ILRE_RETURN_IF_ERROR(asker.WriteReport(question, answer, report_file));
+  std::printf("Report: %s\n", report_file.c_str());
   return absl::OkStatus();
 }
 
@@ -314,7 +336,7 @@ absl::Status RunAsk(const Settings& settings, const AskArguments& arguments) {
   InstallInterruptHandler();
   ILRE_ASSIGN_OR_RETURN(const auto asker, Asker::Open(settings, arguments));
   if (!arguments.batch_file.empty()) return AskBatch(*asker, arguments.batch_file, question);
-  return AskOne(*asker, question, arguments.json);
+  return AskOne(*asker, question, arguments);
 }
 
 }  // namespace ilre::cli

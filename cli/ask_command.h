@@ -21,7 +21,8 @@ struct AskArguments {
   std::vector<std::string> stop;
   SamplingOptions sampling;
   bool json = false;
-  std::string batch_file;  // JSON lines of questions; answers are JSON lines
+  std::string batch_file;   // JSON lines of questions; answers are JSON lines
+  std::string report_file;  // an HTML page about the answer; not with batch_file
 };
 
 absl::Status RunAsk(const Settings& settings, const AskArguments& arguments);

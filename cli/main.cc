@@ -67,9 +67,12 @@ void AddAsk(CLI::App* app, const Settings& settings, AskArguments* arguments, Co
   ask->add_option("--seed", arguments->sampling.seed)->capture_default_str();
   ask->add_option("--repetition-penalty", arguments->sampling.repetition_penalty)->capture_default_str();
   ask->add_flag("--json", arguments->json, "One line of JSON");
-  ask->add_option(
+  auto* batch = ask->add_option(
       "--batch", arguments->batch_file,
       "Questions, one JSON object a line: {\"documents\": [...], \"question\": ...}; answers are JSON lines");
+  ask->add_option("--report", arguments->report_file,
+                  "Also write FILE.html: the answer, a heat map of the documents and the passages it came from")
+      ->excludes(batch);
   ask->callback([=, &settings] {
     arguments->has_instruction = instruction->count() > 0;
     if (arguments->batch_file.empty() == arguments->words.empty()) {
