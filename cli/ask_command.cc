@@ -38,6 +38,7 @@ struct Question {
   std::vector<std::string> documents;
   std::string collection, text, instruction, answer_prefix;
   int budget, max_tokens;
+  bool one_look = false;
 };
 
 struct Answer {
@@ -78,6 +79,7 @@ class Asker {
     ILRE_ASSIGN_OR_RETURN(answer.documents, FindDocuments(question));
     RetrieveOptions options;
     options.budget = question.budget;
+    options.one_look = question.one_look;
     options.should_stop = [] { return Interrupted(); };
     ILRE_ASSIGN_OR_RETURN(answer.retrieval, retriever_->Retrieve(answer.documents, question.text, options));
     if (on_spans) on_spans(answer);
@@ -179,11 +181,13 @@ Json AnswerJson(const Answer& answer, double load_ms) {
   json["prompt_tokens"] = answer.prompt_tokens;
   json["document_tokens"] = answer.retrieval.document_tokens;
   json["recalled_tokens"] = answer.retrieval.recalled_tokens;
+  json["looks"] = answer.retrieval.looks;
   json["answer_tokens"] = answer.generation.num_tokens;
   json["finish_reason"] = answer.prompt_tokens > 0 ? std::string(FinishReasonName(answer.generation.reason)) : "";
   json["timings_ms"] = {{"load", load_ms},
                         {"query", answer.retrieval.query_ms},
                         {"score", answer.retrieval.score_ms},
+                        {"second_look", answer.retrieval.second_look_ms},
                         {"rerank", answer.retrieval.rerank_ms},
                         {"prefill", answer.generation.prefill_ms},
                         {"first_token", answer.first_token_ms},
@@ -235,9 +239,11 @@ absl::Status AskOne(const Asker& asker, const Question& question, const AskArgum
   };
   ILRE_ASSIGN_OR_RETURN(const Answer answer, asker.Ask(question, nullptr, emit));
   PrintSpans(answer);
-  std::printf("Times in ms: load %.0f, question %.0f, scores %.0f, rerank %.0f, first token %.0f, all %.0f\n",
-              asker.load_ms(), answer.retrieval.query_ms, answer.retrieval.score_ms, answer.retrieval.rerank_ms,
-              answer.first_token_ms, answer.total_ms);
+  const Retrieval& retrieval = answer.retrieval;
+  std::printf(
+      "Times in ms: load %.0f, question %.0f, scores %.0f, second look %.0f, rerank %.0f, first token %.0f, all %.0f\n",
+      asker.load_ms(), retrieval.query_ms, retrieval.score_ms, retrieval.second_look_ms, retrieval.rerank_ms,
+      answer.first_token_ms, answer.total_ms);
   if (report_file.empty()) return absl::OkStatus();
   ILRE_RETURN_IF_ERROR(asker.WriteReport(question, answer, report_file));
   std::printf("Report: %s\n", report_file.c_str());
@@ -251,7 +257,9 @@ absl::StatusOr<Question> ParseBatchLine(const std::string& line, const Question&
   Question question = defaults;
   for (const auto& [field, value] : json.items()) {
     const bool is_count = field == "budget" || field == "max_tokens";
-    if (is_count ? !value.is_number_unsigned() || value > 1 << 20 : field != "documents" && !value.is_string()) {
+    if (is_count              ? !value.is_number_unsigned() || value > 1 << 20
+        : field == "one_look" ? !value.is_boolean()
+                              : field != "documents" && !value.is_string()) {
       return errors::InvalidArgument(absl::StrCat("field ", field, " has a wrong value"));
     }
     if (field == "documents") {
@@ -270,6 +278,8 @@ absl::StatusOr<Question> ParseBatchLine(const std::string& line, const Question&
       question.answer_prefix = value.get<std::string>();
     } else if (field == "budget") {
       question.budget = value.get<int>();
+    } else if (field == "one_look") {
+      question.one_look = value.get<bool>();
     } else if (field == "max_tokens") {
       question.max_tokens = value.get<int>();
     } else {
@@ -323,6 +333,7 @@ absl::Status RunAsk(const Settings& settings, const AskArguments& arguments) {
   Question question;
   question.collection = arguments.collection;
   question.budget = arguments.budget;
+  question.one_look = arguments.one_look;
   question.max_tokens = arguments.max_tokens;
   question.answer_prefix = arguments.answer_prefix;
   question.instruction = arguments.has_instruction ? arguments.instruction : kDefaultInstruction;

@@ -14,6 +14,7 @@ struct AskArguments {
   std::vector<std::string> words;  // names, then the question
   std::string collection;          // of names without one; alone: all its documents
   int budget = 0;                  // tokens to recall; 0: the profile's
+  bool one_look = false;           // no second look, whatever the profile says
   std::string instruction;         // after text and question; empty with has_instruction false: the default
   bool has_instruction = false;
   std::string answer_prefix;

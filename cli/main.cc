@@ -52,6 +52,7 @@ void AddAsk(CLI::App* app, const Settings& settings, AskArguments* arguments, Co
   ask->add_option("--collection", arguments->collection, "Collection of names without one; without names: all of it");
   ask->add_option("--budget", arguments->budget, "Tokens to recall at the most; 0: as the profile says")
       ->check(CLI::Range(0, 1 << 20));
+  ask->add_flag("--one-look", arguments->one_look, "Do not look again for what the first look found");
   auto* instruction =
       ask->add_option("--instruction", arguments->instruction, "What to tell the model after text and question");
   ask->add_option("--answer-prefix", arguments->answer_prefix, "How the answer begins");
@@ -146,6 +147,9 @@ void AddCalibrate(CLI::App* app, const Settings& settings, CalibrateArguments* a
   calibrate->add_option("--lexical-weight", arguments->lexical_weight, "Of BM25 in the scores")->capture_default_str();
   calibrate->add_option("--neighbour-weight", arguments->neighbour_weight, "Of the better neighbour's score")
       ->capture_default_str();
+  calibrate->add_option("--max-looks", arguments->max_looks, "That follow what the first look found; 0: none")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 16));
   calibrate->callback([=, &settings] { *command = [=, &settings] { return RunCalibrate(settings, *arguments); }; });
 }
 

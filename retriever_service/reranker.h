@@ -1,4 +1,4 @@
-// A second look at a shortlist: its tokens as one prompt through deeper layers, scored by one head's attention.
+// Scores a shortlist anew: its tokens as one prompt through deeper layers, scored by one head's attention.
 #pragma once
 
 #include <functional>

@@ -11,6 +11,7 @@
 #include "retriever_service/attention_scorer.h"
 #include "retriever_service/max_sim_scorer.h"
 #include "retriever_service/reranker.h"
+#include "retriever_service/second_look.h"
 #include "retriever_service/selection.h"
 
 namespace ilre {
@@ -26,6 +27,10 @@ class Stopwatch {
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
+
+bool AllHavePostings(absl::Span<const DocumentRow> documents) {
+  return std::all_of(documents.begin(), documents.end(), [](const DocumentRow& row) { return row.has_postings; });
+}
 
 }  // namespace
 
@@ -43,20 +48,35 @@ absl::Status Retriever::CheckDocuments(absl::Span<const DocumentRow> documents) 
   return absl::OkStatus();
 }
 
+// Scores and chooses; fills in looks and times.
 absl::StatusOr<std::vector<ScoredSegment>> Retriever::Choose(absl::Span<const DocumentRow> documents,
                                                              const EncodedQuestion& question, int budget,
-                                                             const std::function<bool()>& should_stop) const {
+                                                             const RetrieveOptions& options,
+                                                             Retrieval* retrieval) const {
   const RetrievalProfile& profile = model_.profile();
   SelectionRule rule{.budget = budget, .prompt_floor = profile.prompt_floor, .min_prompt = profile.min_prompt};
   if (profile.rerank.shortlist > 0) rule = {.budget = std::max(budget, profile.rerank.shortlist)};
+  Stopwatch watch;
   if (profile.scoring == RetrievalProfile::Scoring::kMaxSim) {
-    ILRE_ASSIGN_OR_RETURN(auto segments, ScoreByMaxSim(store_, documents, question, profile, should_stop));
-    return SelectSegments(std::move(segments), rule);
+    ILRE_ASSIGN_OR_RETURN(auto segments, ScoreByMaxSim(store_, documents, question, profile, options.should_stop));
+    retrieval->score_ms += watch.LapMs();
+    if (profile.second_look.max_looks > 0 && !options.one_look && AllHavePostings(documents)) {
+      ILRE_ASSIGN_OR_RETURN(const int looks, LookAgain(store_, documents, question.word_hashes, profile.second_look,
+                                                       options.should_stop, &segments));
+      retrieval->looks += looks;
+      retrieval->second_look_ms = watch.LapMs();
+    }
+    auto chosen = SelectSegments(std::move(segments), rule);
+    retrieval->score_ms += watch.LapMs();
+    return chosen;
   }
-  ILRE_ASSIGN_OR_RETURN(TokenScores scores,
-                        ScoreByAttention(store_, documents, question, profile, model_.decoder().config(), should_stop));
-  if (profile.attention.kernels.empty()) return SelectSegments(std::move(scores.segments), rule);
-  return SelectByPooling(scores.scores, profile.attention.kernels, rule.budget);
+  ILRE_ASSIGN_OR_RETURN(TokenScores scores, ScoreByAttention(store_, documents, question, profile,
+                                                             model_.decoder().config(), options.should_stop));
+  auto chosen = profile.attention.kernels.empty()
+                    ? SelectSegments(std::move(scores.segments), rule)
+                    : SelectByPooling(scores.scores, profile.attention.kernels, rule.budget);
+  retrieval->score_ms += watch.LapMs();
+  return chosen;
 }
 
 absl::StatusOr<std::vector<ScoredSegment>> Retriever::ScoreAll(absl::Span<const DocumentRow> documents,
@@ -85,12 +105,12 @@ absl::StatusOr<Retrieval> Retriever::Retrieve(absl::Span<const DocumentRow> docu
   Stopwatch watch;
   ILRE_ASSIGN_OR_RETURN(const EncodedQuestion encoded, model_.EncodeQuestion(question));
   retrieval.query_ms = watch.LapMs();
-  ILRE_ASSIGN_OR_RETURN(std::vector<ScoredSegment> chosen, Choose(documents, encoded, budget, options.should_stop));
-  retrieval.score_ms = watch.LapMs();
+  ILRE_ASSIGN_OR_RETURN(std::vector<ScoredSegment> chosen, Choose(documents, encoded, budget, options, &retrieval));
+  watch.LapMs();  // counted by Choose
   if (profile.rerank.shortlist > 0) {
     std::vector<TokenId> ids;
     for (const ScoredSegment& segment : chosen) {
-      ILRE_ASSIGN_OR_RETURN(const auto spans, ReadSpans(documents, {segment}));
+      ILRE_ASSIGN_OR_RETURN(const auto spans, ReadSpans(store_, documents, {segment}));
       ids.insert(ids.end(), spans[0].ids.begin(), spans[0].ids.end());
     }
     ILRE_ASSIGN_OR_RETURN(chosen, Rerank(model_, std::move(chosen), ids, question, options.should_stop));
@@ -98,55 +118,12 @@ absl::StatusOr<Retrieval> Retriever::Retrieve(absl::Span<const DocumentRow> docu
                             {.budget = budget, .prompt_floor = profile.prompt_floor, .min_prompt = profile.min_prompt});
     retrieval.rerank_ms = watch.LapMs();
   }
-  ILRE_ASSIGN_OR_RETURN(retrieval.spans, ReadSpans(documents, chosen));
+  ILRE_ASSIGN_OR_RETURN(retrieval.spans, ReadSpans(store_, documents, chosen));
   for (const RecalledSpan& span : retrieval.spans) {
     retrieval.recalled_tokens += static_cast<int>(span.token_end - span.token_begin);
   }
   retrieval.score_ms += watch.LapMs();
   return retrieval;
-}
-
-absl::StatusOr<std::vector<RecalledSpan>> Retriever::ReadSpans(absl::Span<const DocumentRow> documents,
-                                                               const std::vector<ScoredSegment>& segments) const {
-  std::vector<RecalledSpan> spans;
-  for (const ScoredSegment& segment : segments) {  // neighbours become one span
-    if (!spans.empty() && spans.back().document == segment.document && spans.back().token_end == segment.begin &&
-        spans.back().in_prompt == segment.in_prompt) {
-      spans.back().token_end = segment.end;
-      spans.back().score = std::max(spans.back().score, segment.score);
-    } else {
-      spans.push_back({.document = segment.document,
-                       .token_begin = segment.begin,
-                       .token_end = segment.end,
-                       .score = segment.score,
-                       .in_prompt = segment.in_prompt});
-    }
-  }
-  for (RecalledSpan& span : spans) {
-    const DocumentRow& row = documents[span.document];
-    const uint32_t first = span.token_begin / kBlockTokens, end = (span.token_end - 1) / kBlockTokens + 1;
-    uint64_t blocks_begin = 0;
-    ILRE_RETURN_IF_ERROR(store_.VisitBlocks(row, first, end, [&](const BlockView& block) {
-      const uint32_t base = block.block() * kBlockTokens;
-      if (block.block() == first) blocks_begin = block.text_begin();
-      for (int i = 0; i < block.num_tokens(); ++i) {
-        const uint32_t token = base + static_cast<uint32_t>(i);
-        if (token < span.token_begin || token >= span.token_end) continue;
-        if (token == span.token_begin) span.byte_begin = block.text_begin() + (i > 0 ? block.token_end(i - 1) : 0);
-        span.byte_end = block.text_begin() + block.token_end(i);
-        span.ids.push_back(block.id(i));
-      }
-      return absl::OkStatus();
-    }));
-    ILRE_ASSIGN_OR_RETURN(const std::string text, store_.ReadText(row, first, end));
-    if (span.byte_end - blocks_begin > text.size() || span.byte_begin < blocks_begin) {
-      return MakeError(absl::StatusCode::kDataLoss, "BLOCK_DAMAGED",
-                       absl::StrCat("document ", row.collection, "/", row.document, ", block ", first,
-                                    ": its text is shorter than its tokens"));
-    }
-    span.text = text.substr(span.byte_begin - blocks_begin, span.byte_end - span.byte_begin);
-  }
-  return spans;
 }
 
 }  // namespace ilre

@@ -13,30 +13,23 @@
 #include "common/retrieval/retrieval_model.h"
 #include "common/store/key_store.h"
 #include "retriever_service/scored_segment.h"
+#include "retriever_service/span_reader.h"
 
 namespace ilre {
 
 struct RetrieveOptions {
   int budget = 0;                     // tokens to recall at the most; 0: the profile's
+  bool one_look = false;              // true: the question alone is looked for, whatever the profile's second look says
   std::function<bool()> should_stop;  // asked between blocks; true ends with CANCELLED
-};
-
-// Consecutive tokens of one document that were recalled.
-struct RecalledSpan {
-  uint32_t document = 0;  // index into the documents asked
-  uint32_t token_begin = 0, token_end = 0;
-  uint64_t byte_begin = 0, byte_end = 0;  // into the document's text
-  float score = 0;                        // of its best segment
-  bool in_prompt = true;                  // false: recalled, but scored too low for the answer's prompt
-  std::string text;                       // exactly those bytes
-  std::vector<TokenId> ids;
 };
 
 struct Retrieval {
   std::vector<RecalledSpan> spans;  // by document, then place
   uint64_t document_tokens = 0;     // searched
   int recalled_tokens = 0;
-  double query_ms = 0, score_ms = 0, rerank_ms = 0;  // encoding the question; scoring and reading spans; rerank
+  int looks = 1;                      // how often the documents were searched; more than 1 where the profile says so
+  double query_ms = 0, score_ms = 0;  // encoding the question; scoring and reading spans
+  double second_look_ms = 0, rerank_ms = 0;  // all looks after the first; rerank
 };
 
 // Thread-safe. Everything it is given must outlive it.
@@ -49,7 +42,7 @@ class Retriever {
   absl::StatusOr<Retrieval> Retrieve(absl::Span<const DocumentRow> documents, absl::string_view question,
                                      const RetrieveOptions& options) const;
 
-  // Scores of all segments, best or not: for reports and tests.
+  // Scores of all segments by the first look, best or not: for reports and tests.
   absl::StatusOr<std::vector<ScoredSegment>> ScoreAll(absl::Span<const DocumentRow> documents,
                                                       absl::string_view question) const;
 
@@ -57,9 +50,7 @@ class Retriever {
   absl::Status CheckDocuments(absl::Span<const DocumentRow> documents) const;
   absl::StatusOr<std::vector<ScoredSegment>> Choose(absl::Span<const DocumentRow> documents,
                                                     const EncodedQuestion& question, int budget,
-                                                    const std::function<bool()>& should_stop) const;
-  absl::StatusOr<std::vector<RecalledSpan>> ReadSpans(absl::Span<const DocumentRow> documents,
-                                                      const std::vector<ScoredSegment>& segments) const;
+                                                    const RetrieveOptions& options, Retrieval* retrieval) const;
 
   const RetrievalModel& model_;
   const KeyStoreReader& store_;

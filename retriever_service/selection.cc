@@ -17,22 +17,20 @@ bool InPlace(const ScoredSegment& a, const ScoredSegment& b) {
   return std::tie(a.document, a.begin) < std::tie(b.document, b.begin);
 }
 
-// The score below which nothing goes into the prompt: `share` of the way from the median to the best.
-float Floor(const std::vector<ScoredSegment>& segments, float share) {
+}  // namespace
+
+ScoreRange RangeOf(const std::vector<ScoredSegment>& segments) {
   std::vector<float> scores;
   scores.reserve(segments.size());
   for (const ScoredSegment& segment : segments) scores.push_back(segment.score);
   const auto middle = scores.begin() + static_cast<std::ptrdiff_t>(scores.size() / 2);
   std::nth_element(scores.begin(), middle, scores.end());
-  const float median = *middle, best = *std::max_element(middle, scores.end());
-  return median + share * (best - median);
+  return {.median = *middle, .best = *std::max_element(middle, scores.end())};
 }
-
-}  // namespace
 
 std::vector<ScoredSegment> SelectSegments(std::vector<ScoredSegment> segments, const SelectionRule& rule) {
   if (segments.empty() || rule.budget <= 0) return {};
-  const float floor = rule.prompt_floor > 0 ? Floor(segments, rule.prompt_floor) : 0;
+  const float floor = rule.prompt_floor > 0 ? RangeOf(segments).At(rule.prompt_floor) : 0;
   // Every segment has a token at least: no more than `budget` of them can be looked at before it is full or passes over
   // many.
   std::vector<ScoredSegment> chosen;

@@ -7,6 +7,17 @@
 
 namespace ilre {
 
+// The range of scores that shares are of: from the median of all segments to the best one.
+struct ScoreRange {
+  float median = 0, best = 0;
+  // The score that is `share` of the way up.
+  float At(float share) const { return median + share * (best - median); }
+  // How far up a score is: 0 at the median, 1 at the best; 1 if all scores are alike.
+  float Height(float score) const { return best > median ? (score - median) / (best - median) : 1; }
+};
+// `segments` must not be empty.
+ScoreRange RangeOf(const std::vector<ScoredSegment>& segments);
+
 struct SelectionRule {
   int budget = 512;        // tokens, all segments together
   float prompt_floor = 0;  // as RetrievalProfile::prompt_floor

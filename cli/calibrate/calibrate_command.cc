@@ -61,6 +61,7 @@ RetrievalProfile BaseProfile(const Checkpoint& checkpoint, const Tokenizer& toke
   profile.question_prefix = "\n\n";
   profile.lexical.weight = arguments.lexical_weight;
   profile.neighbour_weight = arguments.neighbour_weight;
+  profile.second_look.max_looks = arguments.max_looks;
   profile.prompt_floor = 0.7f;
   profile.min_prompt = 32;
   return profile;

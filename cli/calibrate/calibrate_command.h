@@ -20,6 +20,7 @@ struct CalibrateArguments {
   int needle_texts = 8;
   ProbeTrainingOptions training;
   float lexical_weight = 0.7f, neighbour_weight = 0.3f;
+  int max_looks = 4;  // of the second look
 };
 
 absl::Status RunCalibrate(const Settings& settings, const CalibrateArguments& arguments);

@@ -100,6 +100,15 @@ absl::Status RetrievalProfile::Validate(const ModelConfig& config) const {
     return Bad("lexical weight, k1 or b out of range");
   }
   if (lexical.weight > 0 && !lexical_postings) return Bad("a lexical weight without lexical_postings");
+  if (second_look.max_looks < 0 || second_look.max_looks > 16) {
+    return Bad(absl::StrCat("a second look of ", second_look.max_looks, " looks"));
+  }
+  for (const float share : {second_look.weight, second_look.floor, second_look.min_link}) {
+    if (!(share >= 0 && share <= 1)) return Bad("the second look's weight, floor or min_link is not in [0, 1]");
+  }
+  if (second_look.max_sources < 1 || second_look.max_sources > 64) {
+    return Bad(absl::StrCat("a second look at ", second_look.max_sources, " sources"));
+  }
   if (rerank.shortlist < 0 || rerank.shortlist > 1 << 16) return Bad("a shortlist of unreasonable length");
   if (rerank.shortlist > 0 && (rerank.layer < 0 || rerank.layer >= config.num_layers || rerank.query_head < 0 ||
                                rerank.query_head >= config.num_heads)) {

@@ -85,6 +85,17 @@ struct RetrievalProfile {
   // the one that names the thing.
   float neighbour_weight = 0;
 
+  // After the first look, what it found becomes a query (retriever_service/second_look.h): for chains and questions of
+  // several steps. Only with Scoring::kMaxSim, and only where documents have postings.
+  struct SecondLook {
+    int max_looks = 0;      // at the most, after the first; each follows what the one before found; 0: none
+    float weight = 1;       // how far a segment that is wholly linked to the best one comes up to it, in [0, 1]
+    float floor = 0.7f;     // segments this share of the way from the median score to the best one are followed
+    float min_link = 0.3f;  // weaker links do not count
+    int max_sources = 8;    // segments that one look follows
+  };
+  SecondLook second_look;
+
   struct Rerank {
     int shortlist = 0;  // tokens that are looked at again; 0: no rerank
     int layer = 0;

@@ -167,6 +167,16 @@ std::string ReadRerank(const Json& json, RetrievalProfile::Rerank* rerank) {
   return reader.Finish();
 }
 
+std::string ReadSecondLook(const Json& json, RetrievalProfile::SecondLook* second_look) {
+  ObjectReader reader(json, "second_look");
+  reader.Required("max_looks", &second_look->max_looks);
+  reader.Optional("weight", &second_look->weight);
+  reader.Optional("floor", &second_look->floor);
+  reader.Optional("min_link", &second_look->min_link);
+  reader.Optional("max_sources", &second_look->max_sources);
+  return reader.Finish();
+}
+
 std::string ReadProfile(const Json& json, RetrievalProfile* profile) {
   ObjectReader reader(json, "it");
   int format = 0;
@@ -200,6 +210,9 @@ std::string ReadProfile(const Json& json, RetrievalProfile* profile) {
   if (const Json* part = reader.Find("attention"); part && error.empty())
     error = ReadAttention(*part, &profile->attention);
   if (const Json* part = reader.Find("lexical"); part && error.empty()) error = ReadLexical(*part, &profile->lexical);
+  if (const Json* part = reader.Find("second_look"); part && error.empty()) {
+    error = ReadSecondLook(*part, &profile->second_look);
+  }
   if (const Json* part = reader.Find("rerank"); part && error.empty()) error = ReadRerank(*part, &profile->rerank);
   return error.empty() ? reader.Finish() : error;
 }
@@ -279,6 +292,13 @@ Json ProfileJson(const RetrievalProfile& profile) {
   json["lexical"] = {{"weight", Shortest(profile.lexical.weight)},
                      {"k1", Shortest(profile.lexical.k1)},
                      {"b", Shortest(profile.lexical.b)}};
+  if (profile.second_look.max_looks > 0) {
+    json["second_look"] = {{"max_looks", profile.second_look.max_looks},
+                           {"weight", Shortest(profile.second_look.weight)},
+                           {"floor", Shortest(profile.second_look.floor)},
+                           {"min_link", Shortest(profile.second_look.min_link)},
+                           {"max_sources", profile.second_look.max_sources}};
+  }
   if (profile.rerank.shortlist > 0) {
     json["rerank"] = {{"shortlist", profile.rerank.shortlist},
                       {"layer", profile.rerank.layer},

@@ -83,6 +83,7 @@ RetrievalProfile FullProfile() {
   profile.attention.kernels = {{1, 100}, {31, 300}};
   profile.lexical = {.weight = 0.7f, .k1 = 1.2f, .b = 0.75f};
   profile.neighbour_weight = 0.25f;
+  profile.second_look = {.max_looks = 3, .weight = 0.9f, .floor = 0.8f, .min_link = 0.45f, .max_sources = 5};
   profile.rerank = {.shortlist = 4096, .layer = 7, .query_head = 4};
   profile.budget = 300;
   profile.prompt_floor = 0.6f;
@@ -135,6 +136,11 @@ void ExpectEqual(const RetrievalProfile& a, const RetrievalProfile& b) {
   EXPECT_EQ(a.lexical.k1, b.lexical.k1);
   EXPECT_EQ(a.lexical.b, b.lexical.b);
   EXPECT_EQ(a.neighbour_weight, b.neighbour_weight);
+  EXPECT_EQ(a.second_look.max_looks, b.second_look.max_looks);
+  EXPECT_EQ(a.second_look.weight, b.second_look.weight);
+  EXPECT_EQ(a.second_look.floor, b.second_look.floor);
+  EXPECT_EQ(a.second_look.min_link, b.second_look.min_link);
+  EXPECT_EQ(a.second_look.max_sources, b.second_look.max_sources);
   EXPECT_EQ(a.rerank.shortlist, b.rerank.shortlist);
   EXPECT_EQ(a.rerank.layer, b.rerank.layer);
   EXPECT_EQ(a.rerank.query_head, b.rerank.query_head);
@@ -190,7 +196,7 @@ class BadProfileTest : public ::testing::Test {
 TEST_F(BadProfileTest, FieldsThatNobodyKnowsAreRefusedWhereverTheyStand) {
   ILRE_EXPECT_OK(LoadChanged([](Json* json) {}));
   for (const char* pointer :
-       {"", "/heads/0", "/heads/1", "/attention", "/attention/kernels/1", "/lexical", "/rerank"}) {
+       {"", "/heads/0", "/heads/1", "/attention", "/attention/kernels/1", "/lexical", "/second_look", "/rerank"}) {
     ExpectRefused([&](Json* json) { (*json)[Json::json_pointer(pointer)]["budgte"] = 1; }, "unknown field budgte");
   }
 }
@@ -198,7 +204,7 @@ TEST_F(BadProfileTest, FieldsThatNobodyKnowsAreRefusedWhereverTheyStand) {
 TEST_F(BadProfileTest, FieldsOfAnotherTypeAreNamed) {
   for (const char* field : {"name", "model", "prefix", "window", "max_segment", "lexical_postings", "neutral_passage",
                             "question_prefix", "scoring", "neighbour_weight", "budget", "prompt_floor", "min_prompt",
-                            "heads", "attention", "lexical", "rerank"}) {
+                            "heads", "attention", "lexical", "second_look", "rerank"}) {
     ExpectRefused([&](Json* json) { (*json)[field] = nullptr; }, field[0] == 'h' ? "heads" : field);
   }
   ExpectRefused([](Json* json) { (*json)["window"] = 2.5; }, "window");
@@ -263,6 +269,7 @@ TEST(ProfileTest, TheFingerprintChangesWithWhatIsStoredAndWithNothingElse) {
       {"attention", [](RetrievalProfile* p) { p->attention = {}; }},
       {"lexical", [](RetrievalProfile* p) { p->lexical = {}; }},
       {"neighbour_weight", [](RetrievalProfile* p) { p->neighbour_weight = 0; }},
+      {"second_look", [](RetrievalProfile* p) { p->second_look = {}; }},
       {"rerank", [](RetrievalProfile* p) { p->rerank = {}; }},
       {"budget", [](RetrievalProfile* p) { ++p->budget; }},
       {"prompt_floor", [](RetrievalProfile* p) { p->prompt_floor = 0; }},
@@ -310,6 +317,12 @@ TEST(ProfileTest, ValidationNamesWhatDoesNotFit) {
   refused([](RetrievalProfile* p) { p->lexical.b = 2; }, "lexical");
   refused([](RetrievalProfile* p) { p->lexical.k1 = kNan; }, "lexical");
   refused([](RetrievalProfile* p) { p->lexical_postings = false; }, "without lexical_postings");
+  refused([](RetrievalProfile* p) { p->second_look.max_looks = 17; }, "17 looks");
+  refused([](RetrievalProfile* p) { p->second_look.max_looks = -1; }, "-1 looks");
+  refused([](RetrievalProfile* p) { p->second_look.weight = 1.1f; }, "second look");
+  refused([](RetrievalProfile* p) { p->second_look.floor = -0.1f; }, "second look");
+  refused([](RetrievalProfile* p) { p->second_look.min_link = kNan; }, "second look");
+  refused([](RetrievalProfile* p) { p->second_look.max_sources = 0; }, "0 sources");
   refused([](RetrievalProfile* p) { p->rerank.layer = 8; }, "reranking head");
   refused([](RetrievalProfile* p) { p->prompt_floor = kNan; }, "prompt_floor");
   refused([](RetrievalProfile* p) { p->neighbour_weight = -1; }, "neighbour_weight");

@@ -22,10 +22,10 @@ from ilre_cli import MODEL, PROGRESS, Ilre, made_up_text
 BINARY = ""
 SPAN_FIELDS = {"document", "token_begin", "token_end", "byte_begin", "byte_end", "score", "in_prompt", "text"}
 ANSWER_FIELDS = {
-    "answer", "spans", "prompt_tokens", "document_tokens", "recalled_tokens", "answer_tokens", "finish_reason",
+    "answer", "spans", "prompt_tokens", "document_tokens", "recalled_tokens", "looks", "answer_tokens", "finish_reason",
     "timings_ms",
 }  # fmt: skip
-TIMING_FIELDS = {"load", "query", "score", "rerank", "prefill", "first_token", "total"}
+TIMING_FIELDS = {"load", "query", "score", "second_look", "rerank", "prefill", "first_token", "total"}
 ROW_FIELDS = {
     "name", "state", "bytes", "tokens", "blocks", "text_checksum", "model", "tokenizer", "profile", "created",
     "updated", "revision",

@@ -419,7 +419,7 @@ TEST(RetrieveTest, SeveralDocumentsScoreAsEachAlone) {
   ExpectSameScores(all, united, 0);
 }
 
-TEST(RetrieveTest, TheSecondLookIsTheModelsOwnAttention) {
+TEST(RetrieveTest, TheRerankIsTheModelsOwnAttention) {
   const Corpus corpus([](RetrievalProfile* p) { p->rerank = {.shortlist = 600, .layer = 1, .query_head = 2}; });
   const RetrievalProfile& profile = corpus.model().profile();
   ILRE_ASSERT_OK_AND_ASSIGN(const auto all, corpus.retriever().ScoreAll(corpus.rows(), kQuestion));

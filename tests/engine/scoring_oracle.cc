@@ -64,27 +64,6 @@ double SegmentMaxSim(const PlainDocument& document, uint32_t begin, uint32_t end
   return score;
 }
 
-// Hashes of the words that begin in each segment. Blocks are indexed each by itself, so a word ends with its block.
-std::vector<std::vector<uint32_t>> SegmentWords(const PlainDocument& document) {
-  std::vector<std::vector<uint32_t>> words(document.starts.size());
-  const auto is_word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
-  for (uint32_t first = 0; first < document.num_tokens(); first += kBlockTokens) {
-    const uint64_t block_end = document.ends[std::min(first + kBlockTokens, document.num_tokens()) - 1];
-    for (uint64_t at = document.byte_begin(first); at < block_end;) {
-      uint64_t end = at;
-      while (end < block_end && is_word(document.text[end])) ++end;
-      if (end > at) {
-        const auto token = std::upper_bound(document.ends.begin(), document.ends.end(), at) - document.ends.begin();
-        const auto segment =
-            std::upper_bound(document.starts.begin(), document.starts.end(), token) - document.starts.begin() - 1;
-        AppendWordHashes(absl::string_view(document.text).substr(at, end - at), &words[static_cast<size_t>(segment)]);
-      }
-      at = end + 1;
-    }
-  }
-  return words;
-}
-
 // BM25 of each segment as a share of the greatest score that the question's words could have.
 std::vector<double> OracleBm25(const std::vector<std::vector<uint32_t>>& segments, const std::vector<uint32_t>& words,
                                double k1, double b) {
@@ -136,6 +115,26 @@ PlainDocument ReadPlain(const KeyStoreReader& store, const DocumentRow& row) {
   ILRE_CHECK(text.ok());
   document.text = *std::move(text);
   return document;
+}
+
+std::vector<std::vector<uint32_t>> SegmentWords(const PlainDocument& document) {
+  std::vector<std::vector<uint32_t>> words(document.starts.size());
+  const auto is_word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
+  for (uint32_t first = 0; first < document.num_tokens(); first += kBlockTokens) {
+    const uint64_t block_end = document.ends[std::min(first + kBlockTokens, document.num_tokens()) - 1];
+    for (uint64_t at = document.byte_begin(first); at < block_end;) {
+      uint64_t end = at;
+      while (end < block_end && is_word(document.text[end])) ++end;
+      if (end > at) {
+        const auto token = std::upper_bound(document.ends.begin(), document.ends.end(), at) - document.ends.begin();
+        const auto segment =
+            std::upper_bound(document.starts.begin(), document.starts.end(), token) - document.starts.begin() - 1;
+        AppendWordHashes(absl::string_view(document.text).substr(at, end - at), &words[static_cast<size_t>(segment)]);
+      }
+      at = end + 1;
+    }
+  }
+  return words;
 }
 
 std::vector<ScoredSegment> OracleMaxSim(absl::Span<const PlainDocument> documents, const EncodedQuestion& question,

@@ -28,6 +28,10 @@ struct PlainDocument {
 };
 PlainDocument ReadPlain(const KeyStoreReader& store, const DocumentRow& row);
 
+// [segments] hashes of the words that begin in each. Blocks are indexed each by itself, so a word ends with its block.
+// Words must be of ASCII letters and digits.
+std::vector<std::vector<uint32_t>> SegmentWords(const PlainDocument& document);
+
 // Late interaction, BM25 and neighbours, as the profile weighs them. Words must be of ASCII letters and digits.
 std::vector<ScoredSegment> OracleMaxSim(absl::Span<const PlainDocument> documents, const EncodedQuestion& question,
                                         const RetrievalProfile& profile);

@@ -1,0 +1,85 @@
+#include "retriever_service/word_scan.h"
+
+#include <algorithm>
+#include <limits>
+#include <tuple>
+
+#include "common/base/check.h"
+#include "common/base/status_macros.h"
+#include "retriever_service/document_scan.h"
+
+namespace ilre {
+namespace {
+
+constexpr uint32_t kBlocksPerRange = 32;
+
+bool BeginsBefore(const ScoredSegment& segment, uint32_t token) { return segment.begin < token; }
+
+// Hits of one block. first: the first segment that starts in this block or later; the block's own index 0 is what runs
+// on from before.
+void TakeBlock(const LexicalData& lexical, absl::Span<const uint32_t> words, size_t first, size_t num_segments,
+               std::vector<WordHit>* hits) {
+  auto posting = lexical.postings.begin();
+  const auto end = lexical.postings.end();
+  for (size_t w = 0; w < words.size() && posting != end; ++w) {
+    posting = std::lower_bound(posting, end, words[w],
+                               [](const LexicalPosting& p, uint32_t hash) { return p.word_hash < hash; });
+    for (; posting != end && posting->word_hash == words[w]; ++posting) {
+      const size_t segment = first + posting->segment;  // one too many
+      if (segment == 0 || segment > num_segments) continue;
+      hits->push_back({static_cast<uint32_t>(segment - 1), static_cast<uint16_t>(w), posting->count});
+    }
+  }
+}
+
+// Parts of one segment and word, which may lie in two blocks, become one hit.
+void MergeParts(std::vector<WordHit>* hits) {
+  std::sort(hits->begin(), hits->end(), [](const WordHit& x, const WordHit& y) {
+    return std::tie(x.segment, x.word) < std::tie(y.segment, y.word);
+  });
+  size_t kept = 0;
+  for (const WordHit& hit : *hits) {
+    if (kept > 0 && (*hits)[kept - 1].segment == hit.segment && (*hits)[kept - 1].word == hit.word) {
+      uint16_t& count = (*hits)[kept - 1].count;
+      count = static_cast<uint16_t>(std::min<int>(count + hit.count, std::numeric_limits<uint16_t>::max()));
+    } else {
+      (*hits)[kept++] = hit;
+    }
+  }
+  hits->resize(kept);
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<WordHit>> ScanWords(const KeyStoreReader& store, absl::Span<const DocumentRow> documents,
+                                               absl::Span<const ScoredSegment> segments,
+                                               absl::Span<const uint32_t> words,
+                                               const std::function<bool()>& should_stop) {
+  ILRE_CHECK(words.size() <= std::numeric_limits<uint16_t>::max());
+  std::vector<size_t> document_begins;  // [documents + 1] into segments
+  size_t at = 0;
+  for (uint32_t document = 0; document <= documents.size(); ++document) {
+    while (at < segments.size() && segments[at].document < document) ++at;
+    document_begins.push_back(at);
+  }
+  const std::vector<BlockRange> ranges = SplitIntoRanges(documents, kBlocksPerRange);
+  std::vector<std::vector<WordHit>> found(ranges.size());
+  ILRE_RETURN_IF_ERROR(ForEachRange(ranges.size(), should_stop, [&](size_t i) {
+    const BlockRange& range = ranges[i];
+    const auto begin = segments.begin() + static_cast<ptrdiff_t>(document_begins[range.document]);
+    const auto end = segments.begin() + static_cast<ptrdiff_t>(document_begins[range.document + 1]);
+    return store.VisitLexical(documents[range.document], range.begin, range.end,
+                              [&](uint32_t block, const LexicalData& lexical) {
+                                const auto first = std::lower_bound(begin, end, block * kBlockTokens, BeginsBefore);
+                                TakeBlock(lexical, words, static_cast<size_t>(first - segments.begin()),
+                                          static_cast<size_t>(end - segments.begin()), &found[i]);
+                                return absl::OkStatus();
+                              });
+  }));
+  std::vector<WordHit> hits;
+  for (const std::vector<WordHit>& part : found) hits.insert(hits.end(), part.begin(), part.end());
+  MergeParts(&hits);
+  return hits;
+}
+
+}  // namespace ilre
