@@ -3,10 +3,44 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include "common/base/check.h"
 
 namespace ilre {
+namespace {
+
+thread_local Priority thread_priority = Priority::kForeground;
+
+// How long a thread looks for work before it sleeps. Waking one costs about as much.
+constexpr std::chrono::microseconds kSpinTime(50);
+
+void Pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+ScopedPriority::ScopedPriority(Priority priority) : before_(thread_priority) { thread_priority = priority; }
+
+ScopedPriority::~ScopedPriority() { thread_priority = before_; }
+
+// Lives on its caller's stack: nobody may touch it after `is_done`.
+struct ThreadPool::Loop {
+  const std::function<void(int64_t)>* body;
+  int64_t num_tasks;
+  Priority priority;
+  std::atomic<int64_t> next_task{0};
+  std::atomic<bool> gives_way{false};  // its threads shall leave it after the task at hand; written under mutex_
+  int num_working = 0;                 // guarded by mutex_
+  bool is_done = false;                // guarded by mutex_
+
+  bool all_taken() const { return next_task.load(std::memory_order_relaxed) >= num_tasks; }
+};
 
 ThreadPool::ThreadPool(int num_threads) {
   ILRE_CHECK(num_threads >= 1);
@@ -18,17 +52,90 @@ ThreadPool::~ThreadPool() {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     stopping_ = true;
+    Announce();
   }
-  wake_.notify_all();
   for (std::thread& worker : workers_) worker.join();
 }
 
-void ThreadPool::RunTasks(const std::function<void(int64_t)>& body, int64_t num_tasks) {
-  for (;;) {
-    const int64_t task = next_task_.fetch_add(1, std::memory_order_relaxed);
-    if (task >= num_tasks) return;
-    body(task);
+void ThreadPool::Announce() {
+  changes_.fetch_add(1, std::memory_order_release);
+  if (num_sleeping_ > 0) wake_.notify_all();
+}
+
+template <class Ready>
+void ThreadPool::WaitFor(std::unique_lock<std::mutex>& lock, Ready ready) {
+  if (ready()) return;
+  const auto deadline = std::chrono::steady_clock::now() + kSpinTime;
+  uint64_t seen = changes_.load(std::memory_order_relaxed);
+  lock.unlock();
+  for (int round = 0;; ++round) {
+    Pause();
+    if (const uint64_t now = changes_.load(std::memory_order_acquire); now != seen) {
+      seen = now;
+      lock.lock();
+      if (ready()) return;
+      lock.unlock();
+    }
+    // Looking at the clock costs as much as some 20 pauses.
+    if (round % 32 == 31 && std::chrono::steady_clock::now() >= deadline) break;
   }
+  lock.lock();
+  ++num_sleeping_;
+  wake_.wait(lock, ready);
+  --num_sleeping_;
+}
+
+void ThreadPool::Enqueue(Loop* loop) {
+  if (current_ != nullptr && loop->priority < current_->priority) {
+    current_->gives_way.store(true, std::memory_order_relaxed);
+    waiting(current_->priority).push_front(current_);
+    current_ = nullptr;
+  }
+  waiting(loop->priority).push_back(loop);
+  if (current_ == nullptr) StartNext();
+}
+
+void ThreadPool::StartNext() {
+  current_ = nullptr;
+  for (const Priority priority : {Priority::kForeground, Priority::kBackground}) {
+    std::deque<Loop*>& queue = waiting(priority);
+    while (current_ == nullptr && !queue.empty()) {
+      if (!queue.front()->all_taken()) current_ = queue.front();  // else it gave way during its last tasks
+      queue.pop_front();
+    }
+  }
+  if (current_ == nullptr) return;
+  current_->gives_way.store(false, std::memory_order_relaxed);
+  Announce();
+}
+
+void ThreadPool::RunTasks(Loop* loop) {
+  while (!loop->gives_way.load(std::memory_order_relaxed)) {
+    const int64_t task = loop->next_task.fetch_add(1, std::memory_order_relaxed);
+    if (task >= loop->num_tasks) return;
+    (*loop->body)(task);
+  }
+}
+
+void ThreadPool::Leave(Loop* loop) {
+  --loop->num_working;
+  if (!loop->all_taken()) return;  // it gave way, and waits
+  // The next loop begins while others still work on the last tasks of this one.
+  if (current_ == loop) {
+    StartNext();
+  } else {
+    // It gave way, but its tasks were all taken already.
+    std::deque<Loop*>& queue = waiting(loop->priority);
+    queue.erase(std::remove(queue.begin(), queue.end(), loop), queue.end());
+  }
+  if (loop->num_working > 0) return;
+  loop->is_done = true;
+  Announce();
+}
+
+int ThreadPool::num_waiting() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return static_cast<int>(waiting_[0].size() + waiting_[1].size());
 }
 
 void ThreadPool::ParallelFor(int64_t num_tasks, const std::function<void(int64_t)>& body) {
@@ -37,41 +144,31 @@ void ThreadPool::ParallelFor(int64_t num_tasks, const std::function<void(int64_t
     for (int64_t task = 0; task < num_tasks; ++task) body(task);
     return;
   }
-  std::lock_guard<std::mutex> caller(caller_mutex_);
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    body_ = &body;
-    num_tasks_ = num_tasks;
-    next_task_.store(0, std::memory_order_relaxed);
-    busy_workers_ = static_cast<int>(workers_.size());
-    ++generation_;
-  }
-  wake_.notify_all();
-  RunTasks(body, num_tasks);
+  Loop loop{&body, num_tasks, thread_priority};
   std::unique_lock<std::mutex> lock(mutex_);
-  finished_.wait(lock, [this] { return busy_workers_ == 0; });
-  body_ = nullptr;
+  Enqueue(&loop);
+  for (;;) {
+    WaitFor(lock, [&] { return loop.is_done || (current_ == &loop && !loop.all_taken()); });
+    if (loop.is_done) return;
+    ++loop.num_working;
+    lock.unlock();
+    RunTasks(&loop);
+    lock.lock();
+    Leave(&loop);
+  }
 }
 
 void ThreadPool::Work() {
-  uint64_t seen = 0;
+  std::unique_lock<std::mutex> lock(mutex_);
   for (;;) {
-    const std::function<void(int64_t)>* body;
-    int64_t num_tasks;
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [&] { return stopping_ || generation_ != seen; });
-      if (stopping_) return;
-      seen = generation_;
-      body = body_;
-      num_tasks = num_tasks_;
-    }
-    RunTasks(*body, num_tasks);
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      --busy_workers_;
-    }
-    finished_.notify_one();
+    WaitFor(lock, [&] { return stopping_ || (current_ != nullptr && !current_->all_taken()); });
+    if (stopping_) return;
+    Loop* const loop = current_;
+    ++loop->num_working;
+    lock.unlock();
+    RunTasks(loop);
+    lock.lock();
+    Leave(loop);
   }
 }
 
@@ -91,6 +188,11 @@ void SetDefaultPoolThreads(int num_threads) { default_threads = num_threads; }
 
 ThreadPool& DefaultPool() {
   static ThreadPool* pool = new ThreadPool(default_threads > 0 ? default_threads.load() : AvailableProcessors());
+  return *pool;
+}
+
+ThreadPool& InlinePool() {
+  static ThreadPool* pool = new ThreadPool(1);
   return *pool;
 }
 
