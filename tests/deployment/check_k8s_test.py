@@ -160,6 +160,25 @@ class CheckK8s(unittest.TestCase):
             self.assertEqual(found, ["StatefulSet/ilre-encoder: ilre-encoder has no flag --drain-seconds"])
             self.assertEqual(unknown, {"ilre-retriever", "ilre-generator"})
 
+    def test_metrics_that_nobody_exports_are_found(self):
+        deployment = checks.Deployment(self.shared, self.secrets)
+        exported = {"ilre_queue_depth", "ilre_some_seconds"}
+        found = list(checks.check_metrics(deployment, exported, "rate(ilre_some_seconds_bucket[5m]) > ilre_gone"))
+        self.assertEqual(
+            found, [f"no server exports the metric {name}" for name in ("ilre_gone", "ilre_running_requests")]
+        )
+
+    def test_what_the_document_leaves_out_is_found(self):
+        with tempfile.TemporaryDirectory() as name:
+            program = pathlib.Path(name) / "ilre-encoder"
+            program.write_text('#!/bin/sh\necho "  --help  --listen TEXT  --listen-more TEXT"\n')
+            program.chmod(0o755)
+            text = "`--listen ADDRESS` and ilre_one"
+            found = list(checks.check_document(text, {"ilre_one", "ilre_two"}, pathlib.Path(name)))
+            self.assertEqual(len(found), 2, found)
+            self.assertIn("ilre_two", found[0])
+            self.assertIn("--listen-more", found[1])
+
 
 if __name__ == "__main__":
     if shutil.which("kubectl") is None:
