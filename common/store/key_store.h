@@ -44,7 +44,7 @@ class KeyStoreReader {
   // The same over postings; only present where row.has_postings, else FAILED_PRECONDITION with reason NO_LEXICAL.
   virtual absl::Status VisitLexical(const DocumentRow& row, uint32_t begin, uint32_t end,
                                     const std::function<absl::Status(uint32_t, const LexicalData&)>& visit) const = 0;
-  // The text of blocks [begin, end).
+  // The text of blocks [begin, end). Errors as VisitBlocks.
   virtual absl::StatusOr<std::string> ReadText(const DocumentRow& row, uint32_t begin, uint32_t end) const = 0;
 
   // What an ingest needs to go on; opaque to the store (encoder_service owns its format), checked for damage.
@@ -55,7 +55,8 @@ class KeyStoreReader {
   };
   virtual absl::StatusOr<Stats> GetStats() const = 0;
 
-  // Catches up with the writer, where this store follows one in another process; nothing to do elsewhere.
+  // Catches up with the writer, where this store follows one in another process: what was acknowledged before this is
+  // called is seen afterwards. Nothing to do elsewhere.
   virtual absl::Status Refresh() = 0;
 };
 
@@ -102,8 +103,6 @@ struct KeyStoreOptions {
   uint64_t write_buffer_bytes = 4 << 20;  // memory held before blocks go to a file, per column family
   uint64_t block_cache_bytes = 64 << 20;  // for text, rows, indexes; vectors are read from the mapping
   bool verify_on_open = false;            // reads every record at Open
-  // Where a follower keeps its own small files; empty: a folder in the system's temporary folder.
-  std::string follower_scratch_path;
   absl::Status Validate() const;
 };
 
@@ -112,9 +111,14 @@ struct KeyStoreOptions {
 // for what RocksDB refuses.
 absl::StatusOr<std::unique_ptr<KeyStore>> OpenKeyStore(const std::string& path, const KeyStoreOptions& options);
 
-// Opens it for reading while another process may write: what it sees is as of now or the last Refresh, or newer where
-// it had to catch up to make sense of what it found. So a document's state may be newer than its row. It may also be
-// what its writer has not yet acknowledged. NOT_FOUND with reason NO_STORE if there is no store in that folder.
+// Opens it for reading while another process may write, or be started or killed; writes nothing into that folder. What
+// it shows is exactly what the store held at one moment of the last Refresh (of opening it, at first), and stays so
+// until the next. That may include a commit which its writer has not yet acknowledged. A call that reads while another
+// thread refreshes goes on with what it began with. NOT_FOUND with reason NO_STORE if there is no store in that folder.
+//
+// Refresh costs a listing of the folder where nothing changed; else it opens a new view, in about the time of reading
+// the writer's log (at most 4 write_buffer_bytes of it). Its errors leave what is shown as it was: UNAVAILABLE where
+// the folder cannot be read, DATA_LOSS (STORE_DAMAGED). StoreRefresher calls it regularly.
 absl::StatusOr<std::unique_ptr<KeyStoreReader>> OpenKeyStoreFollower(const std::string& path,
                                                                      const KeyStoreOptions& options);
 

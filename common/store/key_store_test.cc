@@ -153,6 +153,13 @@ TEST_F(KeyStoreTest, APartialLastBlockIsReplacedByAppending) {
   // Who still has the old row is told so, and not given a block of another size.
   const auto ignore = [](const BlockView&) { return absl::OkStatus(); };
   EXPECT_EQ(ErrorReason(store_->VisitBlocks(row, 0, 2, ignore)), "DOCUMENT_CHANGED");
+  const auto ignore_postings = [](uint32_t block, const LexicalData&) {
+    EXPECT_EQ(block, 0);
+    return absl::OkStatus();
+  };
+  EXPECT_EQ(ErrorReason(store_->VisitLexical(row, 0, 2, ignore_postings)), "DOCUMENT_CHANGED");
+  EXPECT_EQ(ErrorReason(store_->ReadText(row, 0, 2).status()), "DOCUMENT_CHANGED");
+  ILRE_EXPECT_OK(store_->ReadText(row, 0, 1));
   ILRE_EXPECT_OK(store_->VisitBlocks(longer, 0, 3, ignore));
 }
 

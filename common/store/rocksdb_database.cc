@@ -1,6 +1,7 @@
 #include "common/store/rocksdb_database.h"
 
 #include <algorithm>
+#include <cstdarg>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
+#include "common/store/frozen_file_system.h"
 #include "common/store/manifest_seal.h"
 #include "common/store/plain_records.h"
 #include "common/store/record_keys.h"
@@ -74,6 +76,13 @@ absl::Status CheckOrWriteStoreVersion(const RocksdbDatabase& database, const std
   return FromRocksdb(database.db()->Write(durable, &batch), absl::StrCat("cannot create a store in ", path));
 }
 
+// A follower's folder is another process's, where nothing is to be written.
+class SilentLogger final : public rocksdb::Logger {
+ public:
+  using Logger::Logv;
+  void Logv(const char*, va_list) override {}
+};
+
 bool HasStore(const std::string& path) {
   std::error_code ignored;
   return std::filesystem::exists(path + "/CURRENT", ignored);
@@ -126,31 +135,32 @@ absl::StatusOr<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::OpenForWriting
   }
   rocksdb::DB* db = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> families;
-  const rocksdb::Status opened = rocksdb::DB::Open(db_options, path, MakeFamilies(options), &families, &db);
+  const rocksdb::Status opened =
+      rocksdb::DB::Open(db_options, path, MakeFamilies(options, NewBlockCache(options)), &families, &db);
   if (!opened.ok()) return OpenError(opened, path);
   std::unique_ptr<RocksdbDatabase> database(new RocksdbDatabase(db, std::move(families)));
   ILRE_RETURN_IF_ERROR(CheckOrWriteStoreVersion(*database, path));
   return database;
 }
 
-absl::StatusOr<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::OpenAsFollower(const std::string& path,
-                                                                                 const std::string& scratch,
-                                                                                 const KeyStoreOptions& options,
-                                                                                 rocksdb::Env* env) {
+absl::StatusOr<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::OpenFrozen(const std::string& path,
+                                                                             const StoreCut& cut,
+                                                                             const KeyStoreOptions& options,
+                                                                             std::shared_ptr<rocksdb::Cache> cache) {
   const absl::Status no_store =
       MakeError(absl::StatusCode::kNotFound, "NO_STORE", absl::StrCat("there is no store in ", path));
-  if (!HasStore(path)) return no_store;
-  ILRE_RETURN_IF_ERROR(CheckManifestSeal(path));
-  const rocksdb::DBOptions db_options = MakeDbOptions(options, env);
+  const std::shared_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(std::make_shared<FrozenFileSystem>(path, cut));
+  rocksdb::DBOptions db_options = MakeDbOptions(options, env.get());
+  db_options.info_log = std::make_shared<SilentLogger>();
   bool complete = false;
   ILRE_RETURN_IF_ERROR(CheckFamilies(path, db_options, &complete));
   if (!complete) return no_store;
   rocksdb::DB* db = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> families;
   const rocksdb::Status opened =
-      rocksdb::DB::OpenAsSecondary(db_options, path, scratch, MakeFamilies(options), &families, &db);
+      rocksdb::DB::OpenForReadOnly(db_options, path, MakeFamilies(options, std::move(cache)), &families, &db);
   if (!opened.ok()) return OpenError(opened, path);
-  std::unique_ptr<RocksdbDatabase> database(new RocksdbDatabase(db, std::move(families)));
+  std::unique_ptr<RocksdbDatabase> database(new RocksdbDatabase(db, std::move(families), env));
   const absl::Status version = CheckStoreVersion(*database, path);
   if (absl::IsNotFound(version)) return no_store;  // its writer has only just begun to create it
   ILRE_RETURN_IF_ERROR(version);
@@ -166,7 +176,7 @@ absl::StatusOr<DatabaseSlot::Lease> DatabaseSlot::Acquire() {
   absl::MutexLock lock(&mutex_);
   if (database_ == nullptr) ILRE_RETURN_IF_ERROR(OpenLocked());
   ++leases_;
-  return Lease(this, database_.get());
+  return Lease(this, database_);
 }
 
 void DatabaseSlot::Return() {
@@ -177,6 +187,11 @@ void DatabaseSlot::Return() {
 absl::Status DatabaseSlot::OpenLocked() {
   ILRE_ASSIGN_OR_RETURN(database_, opener_());
   return absl::OkStatus();
+}
+
+void DatabaseSlot::Replace(std::shared_ptr<RocksdbDatabase> database) {
+  absl::MutexLock lock(&mutex_);
+  database_.swap(database);  // the old one is closed, if at all, after the mutex is free
 }
 
 absl::Status DatabaseSlot::Reopen(absl::Duration patience) {

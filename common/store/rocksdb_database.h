@@ -13,6 +13,8 @@
 #include "absl/time/time.h"
 #include "common/store/key_store.h"
 #include "common/store/rocksdb_options.h"
+#include "common/store/store_cut.h"
+#include "rocksdb/cache.h"
 #include "rocksdb/db.h"
 #include "rocksdb/env.h"
 #include "rocksdb/listener.h"
@@ -26,14 +28,14 @@ class RocksdbDatabase {
   static absl::StatusOr<std::unique_ptr<RocksdbDatabase>> OpenForWriting(
       const std::string& path, const KeyStoreOptions& options, rocksdb::Env* env,
       std::shared_ptr<rocksdb::EventListener> listener);
-  // Opens as RocksDB's secondary, which puts its own files into `scratch`. Errors as OpenKeyStoreFollower.
-  static absl::StatusOr<std::unique_ptr<RocksdbDatabase>> OpenAsFollower(const std::string& path,
-                                                                         const std::string& scratch,
-                                                                         const KeyStoreOptions& options,
-                                                                         rocksdb::Env* env);
-  // Takes `db` and its handles, which are in the order of Family.
-  RocksdbDatabase(rocksdb::DB* db, std::vector<rocksdb::ColumnFamilyHandle*> families)
-      : db_(db), families_(std::move(families)) {}
+  // Opens the store in `path` as it was at `cut`, for reading. Errors as OpenKeyStoreFollower.
+  static absl::StatusOr<std::unique_ptr<RocksdbDatabase>> OpenFrozen(const std::string& path, const StoreCut& cut,
+                                                                     const KeyStoreOptions& options,
+                                                                     std::shared_ptr<rocksdb::Cache> cache);
+  // Takes `db` and its handles, which are in the order of Family, and shares what it reads through.
+  RocksdbDatabase(rocksdb::DB* db, std::vector<rocksdb::ColumnFamilyHandle*> families,
+                  std::shared_ptr<rocksdb::Env> env = nullptr)
+      : env_(std::move(env)), db_(db), families_(std::move(families)) {}
   ~RocksdbDatabase();
   RocksdbDatabase(const RocksdbDatabase&) = delete;
   RocksdbDatabase& operator=(const RocksdbDatabase&) = delete;
@@ -42,11 +44,12 @@ class RocksdbDatabase {
   rocksdb::ColumnFamilyHandle* family(Family family) const { return families_[static_cast<size_t>(family)]; }
 
  private:
+  const std::shared_ptr<rocksdb::Env> env_;  // of db_, where it has one of its own
   const std::unique_ptr<rocksdb::DB> db_;
   const std::vector<rocksdb::ColumnFamilyHandle*> families_;  // owned
 };
 
-// Holds the open database. Whoever uses it leases it; it is replaced only while nobody does. Thread-safe.
+// Holds the open database. Whoever uses it leases it, and keeps it open by that. Thread-safe.
 class DatabaseSlot {
  public:
   using Opener = std::function<absl::StatusOr<std::unique_ptr<RocksdbDatabase>>()>;
@@ -57,18 +60,21 @@ class DatabaseSlot {
   // The right to use the database for as long as this object lives. Leases may nest.
   class Lease {
    public:
-    Lease(DatabaseSlot* slot, RocksdbDatabase* database) : slot_(slot), database_(database) {}
-    Lease(Lease&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)), database_(other.database_) {}
+    Lease(DatabaseSlot* slot, std::shared_ptr<RocksdbDatabase> database)
+        : slot_(slot), database_(std::move(database)) {}
+    Lease(Lease&& other) noexcept : slot_(std::exchange(other.slot_, nullptr)), database_(std::move(other.database_)) {}
     Lease& operator=(Lease&&) = delete;
     ~Lease() {
-      if (slot_ != nullptr) slot_->Return();
+      if (slot_ == nullptr) return;
+      database_ = nullptr;
+      slot_->Return();
     }
-    const RocksdbDatabase* operator->() const { return database_; }
+    const RocksdbDatabase* operator->() const { return database_.get(); }
     const RocksdbDatabase& operator*() const { return *database_; }
 
    private:
     DatabaseSlot* slot_;
-    RocksdbDatabase* database_;
+    std::shared_ptr<RocksdbDatabase> database_;
   };
   // Fails only where opening does.
   absl::StatusOr<Lease> Acquire();
@@ -82,6 +88,9 @@ class DatabaseSlot {
   // than `patience`; the old database then stays.
   absl::Status Reopen(absl::Duration patience);
 
+  // From now on `database` is leased. The one before is closed with its last lease.
+  void Replace(std::shared_ptr<RocksdbDatabase> database);
+
  private:
   void Return();
   absl::Status OpenLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -89,7 +98,7 @@ class DatabaseSlot {
 
   const Opener opener_;
   mutable absl::Mutex mutex_;
-  std::unique_ptr<RocksdbDatabase> database_ ABSL_GUARDED_BY(mutex_);  // null: not open
+  std::shared_ptr<RocksdbDatabase> database_ ABSL_GUARDED_BY(mutex_);  // null: not open
   int leases_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

@@ -104,8 +104,12 @@ rocksdb::DBOptions MakeDbOptions(const KeyStoreOptions& options, rocksdb::Env* e
   return db;
 }
 
-std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies(const KeyStoreOptions& options) {
-  std::shared_ptr<rocksdb::Cache> cache = rocksdb::NewLRUCache(options.block_cache_bytes);
+std::shared_ptr<rocksdb::Cache> NewBlockCache(const KeyStoreOptions& options) {
+  return rocksdb::NewLRUCache(options.block_cache_bytes);
+}
+
+std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies(const KeyStoreOptions& options,
+                                                          const std::shared_ptr<rocksdb::Cache>& cache) {
   return {
       {FamilyName(Family::kDefault), PlainFamily(options, cache)},  // empty; RocksDB insists on it
       {FamilyName(Family::kMeta), PlainFamily(options, cache)},

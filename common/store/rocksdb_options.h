@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/store/key_store.h"
+#include "rocksdb/cache.h"
 #include "rocksdb/db.h"
 #include "rocksdb/options.h"
 
@@ -19,8 +20,11 @@ const std::string& FamilyName(Family family);
 // Options shared by the writer and its followers. `env` is nullptr for the system's files.
 rocksdb::DBOptions MakeDbOptions(const KeyStoreOptions& options, rocksdb::Env* env);
 
-// All families with their options; they share one block cache.
-std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies(const KeyStoreOptions& options);
+// A cache of the size that `options` say.
+std::shared_ptr<rocksdb::Cache> NewBlockCache(const KeyStoreOptions& options);
+// All families with their options; they share `cache`, which several databases on the same tables may share, too.
+std::vector<rocksdb::ColumnFamilyDescriptor> MakeFamilies(const KeyStoreOptions& options,
+                                                          const std::shared_ptr<rocksdb::Cache>& cache);
 
 // How records of a family are read. Blocks are checked by their own checksum alone.
 rocksdb::ReadOptions MakeReadOptions(Family family);

@@ -156,9 +156,20 @@ absl::Status RocksdbReader::VisitRecords(const DocumentRow& row, Family family, 
       return Explain(row, MakeError(absl::StatusCode::kDataLoss, DamagedReason(record_class),
                                     absl::StrCat(what, ": it is missing")));
     }
+    // Only a partial last block is ever replaced, and only a block itself says how many tokens it has.
+    const bool may_be_replaced = block + 1 == row.num_blocks && row.num_tokens % kBlockTokens != 0;
+    if (may_be_replaced && record_class != RecordClass::kBlock) ILRE_RETURN_IF_ERROR(CheckNotReplaced(row));
     ILRE_RETURN_IF_ERROR(visit(block, key, FromSlice(records->value())));
   }
   return absl::OkStatus();
+}
+
+absl::Status RocksdbReader::CheckNotReplaced(const DocumentRow& row) const {
+  ILRE_ASSIGN_OR_RETURN(const DocumentRow now, GetDocument(row.collection, row.document));
+  if (now.uid != row.uid) return DocumentNotFound(row.collection, row.document);
+  const bool same = now.num_tokens == row.num_tokens && now.committed_bytes == row.committed_bytes &&
+                    now.text_checksum == row.text_checksum;
+  return same ? absl::OkStatus() : DocumentChanged(row);
 }
 
 absl::Status RocksdbReader::CheckBlock(const DocumentRow& row, uint64_t fingerprint, const BlockView& block) const {

@@ -44,6 +44,9 @@ class RocksdbReader {
   absl::Status VisitRecords(const DocumentRow& row, Family family, RecordClass record_class, uint32_t begin,
                             uint32_t end, const RecordVisitor& visit) const;
   absl::Status CheckBlock(const DocumentRow& row, uint64_t fingerprint, const BlockView& block) const;
+  // NOT_FOUND or ABORTED where the last block of `row` may have been replaced since `row` was read. To be called once
+  // the records are fixed that it speaks of.
+  absl::Status CheckNotReplaced(const DocumentRow& row) const;
   // Why a record is not as `row` says: NOT_FOUND or ABORTED where the document was deleted or changed since `row` was
   // read, else `damage`.
   absl::Status Explain(const DocumentRow& row, const absl::Status& damage) const;

@@ -12,10 +12,15 @@ namespace ilre {
 
 inline constexpr char kKnownCollection[] = "known";
 
-// Appends `num_blocks` blocks to a document that has only such blocks. READY at every third revision.
+// Appends to a document that has only such blocks, so that it has `num_blocks` more. Every third revision is READY, and
+// then, if it has new blocks, its last one is partial; the next one that has new blocks replaces that.
 absl::StatusOr<DocumentRow> AppendKnownBlocks(KeyStore* store, const DocumentRow& row, uint32_t num_blocks);
 
 // What of the document is not as it should be at this row; empty: nothing.
 std::string KnownDifference(const KeyStoreReader& store, const DocumentRow& row);
+
+// Blocks and postings alone, as their visits end; DATA_LOSS where one is another than it should be.
+absl::Status CheckKnownBlocks(const KeyStoreReader& store, const DocumentRow& row);
+absl::Status CheckKnownPostings(const KeyStoreReader& store, const DocumentRow& row);
 
 }  // namespace ilre
