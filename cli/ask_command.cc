@@ -1,7 +1,6 @@
 #include "cli/ask_command.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <functional>
@@ -11,155 +10,20 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "cli/asker.h"
 #include "cli/document_name.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
-#include "cli/loaded_model.h"
 #include "cli/progress.h"
-#include "cli/report/ask_report.h"
-#include "cli/report/report_page.h"
 #include "common/base/errors.h"
-#include "common/base/file.h"
 #include "common/base/status_macros.h"
 #include "common/base/utf8.h"
-#include "common/store/key_store.h"
-#include "generator_service/generator.h"
 #include "generator_service/prompt.h"
-#include "retriever_service/retriever.h"
 
 namespace ilre::cli {
 namespace {
 
-constexpr int kPageSize = 1000;
 constexpr size_t kMaxBatchLine = 1 << 20;
-
-// One question over some documents.
-struct Question {
-  std::vector<std::string> documents;
-  std::string collection, text, instruction, answer_prefix;
-  int budget, max_tokens;
-  bool one_look = false;
-};
-
-struct Answer {
-  std::vector<DocumentRow> documents;
-  Retrieval retrieval;
-  Generation generation;
-  int prompt_tokens = 0;
-  double first_token_ms = 0, total_ms = 0;  // from the question
-};
-
-using Clock = std::chrono::steady_clock;
-
-double MsSince(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-// Store and model, opened once for all questions.
-class Asker {
- public:
-  static absl::StatusOr<std::unique_ptr<Asker>> Open(const Settings& settings, const AskArguments& arguments) {
-    auto asker = std::make_unique<Asker>();
-    ILRE_ASSIGN_OR_RETURN(const std::string data_dir, DataDirectory(settings));
-    ILRE_ASSIGN_OR_RETURN(asker->store_, OpenKeyStoreFollower(data_dir, {}));
-    const bool answers = arguments.max_tokens > 0 || !arguments.batch_file.empty();
-    ILRE_ASSIGN_OR_RETURN(asker->model_, LoadModel(settings, answers ? Layers::kAll : Layers::kForRetrieval));
-    asker->retriever_ = std::make_unique<Retriever>(*asker->model_.retrieval, *asker->store_);
-    asker->generator_ = std::make_unique<Generator>(*asker->model_.decoder, *asker->model_.tokenizer);
-    ILRE_ASSIGN_OR_RETURN(asker->chat_, MakeChatTemplate(*asker->model_.tokenizer));
-    asker->arguments_ = &arguments;
-    return asker;
-  }
-
-  // on_spans, if any, is called when the spans are known; `emit` with each piece of the answer.
-  absl::StatusOr<Answer> Ask(const Question& question, const std::function<void(const Answer&)>& on_spans,
-                             const std::function<absl::Status(absl::string_view)>& emit) const {
-    const auto start = Clock::now();
-    Answer answer;
-    ILRE_ASSIGN_OR_RETURN(answer.documents, FindDocuments(question));
-    RetrieveOptions options;
-    options.budget = question.budget;
-    options.one_look = question.one_look;
-    options.should_stop = [] { return Interrupted(); };
-    ILRE_ASSIGN_OR_RETURN(answer.retrieval, retriever_->Retrieve(answer.documents, question.text, options));
-    if (on_spans) on_spans(answer);
-    if (question.max_tokens > 0) ILRE_RETURN_IF_ERROR(Generate(question, start, emit, &answer));
-    answer.total_ms = MsSince(start);
-    return answer;
-  }
-
-  double load_ms() const { return model_.load_ms; }
-
-  // Writes a page about `answer` to `path`, after scoring everything once more.
-  absl::Status WriteReport(const Question& question, const Answer& answer, const std::string& path) const {
-    ILRE_ASSIGN_OR_RETURN(AskReport report,
-                          CollectReport(*retriever_, *store_, answer.documents, question.text, answer.retrieval));
-    report.answer = answer.generation.text;
-    if (question.max_tokens > 0) report.finish_reason = std::string(FinishReasonName(answer.generation.reason));
-    report.prompt_tokens = answer.prompt_tokens;
-    report.answer_tokens = answer.generation.num_tokens;
-    report.load_ms = load_ms();
-    report.prefill_ms = answer.generation.prefill_ms;
-    report.first_token_ms = answer.first_token_ms;
-    report.total_ms = answer.total_ms;
-    return Annotate(WriteFileAtomically(path, RenderReport(report)), absl::StrCat("cannot write the report ", path));
-  }
-
- private:
-  absl::StatusOr<std::vector<DocumentRow>> FindDocuments(const Question& question) const {
-    std::vector<DocumentRow> rows;
-    for (const std::string& text : question.documents) {
-      ILRE_ASSIGN_OR_RETURN(const DocumentName name, ParseDocumentName(text, question.collection));
-      ILRE_ASSIGN_OR_RETURN(DocumentRow row, store_->GetDocument(name.collection, name.document));
-      rows.push_back(std::move(row));
-    }
-    if (!question.documents.empty()) return rows;
-    std::string after;
-    do {
-      ILRE_ASSIGN_OR_RETURN(const KeyStoreReader::Page page,
-                            store_->ListDocuments(question.collection, kPageSize, after));
-      for (const DocumentRow& row : page.rows) {
-        if (row.state == DocumentState::kReady) rows.push_back(row);  // of a collection, what is there
-      }
-      after = page.next;
-    } while (!after.empty());
-    if (rows.empty()) {
-      return MakeError(absl::StatusCode::kNotFound, "COLLECTION_EMPTY",
-                       absl::StrCat("collection ", question.collection, " has no document that is ready"));
-    }
-    return rows;
-  }
-
-  absl::Status Generate(const Question& question, Clock::time_point start,
-                        const std::function<absl::Status(absl::string_view)>& emit, Answer* answer) const {
-    PromptParts parts;
-    parts.instruction = question.instruction;
-    parts.question = question.text;
-    parts.answer_prefix = question.answer_prefix;
-    for (const RecalledSpan& span : answer->retrieval.spans) {
-      if (!span.in_prompt) continue;
-      parts.context.push_back({.text = span.text, .ids = span.ids, .after_gap = !parts.context.empty()});
-    }
-    const std::vector<TokenId> prompt = BuildPrompt(*model_.tokenizer, chat_, parts);
-    answer->prompt_tokens = static_cast<int>(prompt.size());
-    GenerateOptions options;
-    options.max_tokens = question.max_tokens;
-    options.stop = arguments_->stop;
-    options.sampling = arguments_->sampling;
-    options.should_stop = [] { return Interrupted(); };
-    const double before_ms = MsSince(start);
-    ILRE_ASSIGN_OR_RETURN(answer->generation, generator_->Generate(prompt, options, emit));
-    answer->first_token_ms = before_ms + answer->generation.first_token_ms;
-    return absl::OkStatus();
-  }
-
-  const AskArguments* arguments_ = nullptr;
-  std::unique_ptr<KeyStoreReader> store_;
-  LoadedModel model_;
-  std::unique_ptr<Retriever> retriever_;
-  std::unique_ptr<Generator> generator_;
-  ChatTemplate chat_;
-};
 
 std::string NameOf(const Answer& answer, const RecalledSpan& span) {
   const DocumentRow& row = answer.documents[span.document];
@@ -345,7 +209,8 @@ absl::Status RunAsk(const Settings& settings, const AskArguments& arguments) {
     }
   }
   InstallInterruptHandler();
-  ILRE_ASSIGN_OR_RETURN(const auto asker, Asker::Open(settings, arguments));
+  ILRE_ASSIGN_OR_RETURN(const auto asker, settings.server.empty() ? OpenLocalAsker(settings, arguments)
+                                                                  : OpenRemoteAsker(settings, arguments));
   if (!arguments.batch_file.empty()) return AskBatch(*asker, arguments.batch_file, question);
   return AskOne(*asker, question, arguments);
 }

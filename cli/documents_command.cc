@@ -10,6 +10,7 @@
 #include "cli/document_name.h"
 #include "cli/json_output.h"
 #include "cli/progress.h"
+#include "cli/remote_commands.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/store/block_digest.h"
@@ -45,14 +46,16 @@ Json RowJson(const DocumentRow& row) {
                {"state", std::string(DocumentStateName(row.state))},
                {"bytes", row.committed_bytes},
                {"tokens", row.num_tokens},
-               {"blocks", row.num_blocks},
-               {"text_checksum", absl::StrCat(absl::Hex(row.text_checksum, absl::kZeroPad16))},
                {"model", row.model},
                {"tokenizer", row.tokenizer},
                {"profile", row.profile},
                {"created", TimeText(row.create_time_ms)},
-               {"updated", TimeText(row.update_time_ms)},
-               {"revision", row.revision}};
+               {"updated", TimeText(row.update_time_ms)}};
+  if (row.uid != 0) {  // a server does not say these
+    json["blocks"] = row.num_blocks;
+    json["text_checksum"] = absl::StrCat(absl::Hex(row.text_checksum, absl::kZeroPad16));
+    json["revision"] = row.revision;
+  }
   if (row.expire_time_ms != 0) json["expires"] = TimeText(row.expire_time_ms);
   if (!row.failure.empty()) json["failure"] = row.failure;
   return json;
@@ -167,8 +170,7 @@ absl::Status InspectStore(const KeyStoreReader& store, const InspectArguments& a
 }  // namespace
 
 absl::Status RunDocumentsList(const Settings& settings, const DocumentsArguments& arguments) {
-  ILRE_ASSIGN_OR_RETURN(const auto store, OpenForReading(settings));
-  return ForEachDocument(*store, arguments.collection, [&](const DocumentRow& row) {
+  const auto print = [&](const DocumentRow& row) {
     if (arguments.json) {
       std::printf("%s\n", DumpLine(RowJson(row)).c_str());
     } else {
@@ -177,13 +179,21 @@ absl::Status RunDocumentsList(const Settings& settings, const DocumentsArguments
                   WithCommas(row.committed_bytes).c_str(), TimeText(row.update_time_ms).c_str());
     }
     return absl::OkStatus();
-  });
+  };
+  if (!settings.server.empty()) return ForEachRemoteDocument(settings, arguments.collection, print);
+  ILRE_ASSIGN_OR_RETURN(const auto store, OpenForReading(settings));
+  return ForEachDocument(*store, arguments.collection, print);
 }
 
 absl::Status RunDocumentsShow(const Settings& settings, const DocumentsArguments& arguments) {
   ILRE_ASSIGN_OR_RETURN(const DocumentName name, ParseDocumentName(arguments.name, arguments.collection));
-  ILRE_ASSIGN_OR_RETURN(const auto store, OpenForReading(settings));
-  ILRE_ASSIGN_OR_RETURN(const DocumentRow row, store->GetDocument(name.collection, name.document));
+  DocumentRow row;
+  if (!settings.server.empty()) {
+    ILRE_ASSIGN_OR_RETURN(row, GetRemoteDocument(settings, name));
+  } else {
+    ILRE_ASSIGN_OR_RETURN(const auto store, OpenForReading(settings));
+    ILRE_ASSIGN_OR_RETURN(row, store->GetDocument(name.collection, name.document));
+  }
   if (arguments.json) {
     std::printf("%s\n", DumpLine(RowJson(row)).c_str());
     return absl::OkStatus();
@@ -198,15 +208,20 @@ absl::Status RunDocumentsShow(const Settings& settings, const DocumentsArguments
 
 absl::Status RunDocumentsDelete(const Settings& settings, const DocumentsArguments& arguments) {
   ILRE_ASSIGN_OR_RETURN(const DocumentName name, ParseDocumentName(arguments.name, arguments.collection));
-  ILRE_ASSIGN_OR_RETURN(const std::string data_dir, DataDirectory(settings));
-  ILRE_ASSIGN_OR_RETURN(const auto store, OpenKeyStore(data_dir, {}));
-  ILRE_RETURN_IF_ERROR(store->DeleteDocument(name.collection, name.document));
-  ILRE_RETURN_IF_ERROR(store->CompactDeleted());
+  if (!settings.server.empty()) {
+    ILRE_RETURN_IF_ERROR(DeleteRemoteDocument(settings, name));
+  } else {
+    ILRE_ASSIGN_OR_RETURN(const std::string data_dir, DataDirectory(settings));
+    ILRE_ASSIGN_OR_RETURN(const auto store, OpenKeyStore(data_dir, {}));
+    ILRE_RETURN_IF_ERROR(store->DeleteDocument(name.collection, name.document));
+    ILRE_RETURN_IF_ERROR(store->CompactDeleted());
+  }
   std::printf("%s is deleted\n", name.ToString().c_str());
   return absl::OkStatus();
 }
 
 absl::Status RunInspect(const Settings& settings, const InspectArguments& arguments) {
+  if (!settings.server.empty()) return errors::InvalidArgument("inspect looks into a store: it has no --server");
   ILRE_ASSIGN_OR_RETURN(const auto store, OpenForReading(settings));
   if (arguments.name.empty()) return InspectStore(*store, arguments);
   ILRE_ASSIGN_OR_RETURN(const DocumentName name, ParseDocumentName(arguments.name, arguments.collection));

@@ -1,11 +1,6 @@
 #include "cli/ingest_command.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -15,88 +10,19 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "cli/document_name.h"
+#include "cli/input_file.h"
 #include "cli/interrupt.h"
 #include "cli/loaded_model.h"
 #include "cli/progress.h"
+#include "cli/remote_commands.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/store/key_store.h"
 #include "encoder_service/document_ingest.h"
 #include "encoder_service/stored_text.h"
-#include "encoder_service/text_checker.h"
 
 namespace ilre::cli {
 namespace {
-
-constexpr size_t kReadBytes = 1 << 20;
-
-// The bytes to ingest: a file, or standard input.
-class Input {
- public:
-  static absl::StatusOr<std::unique_ptr<Input>> Open(const std::string& file) {
-    auto input = std::unique_ptr<Input>(new Input(file));
-    if (file == "-") return input;
-    input->fd_ = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-    if (input->fd_ < 0) return ErrnoError(errno, absl::StrCat("cannot open ", file));
-    struct stat info;
-    if (::fstat(input->fd_, &info) != 0) return ErrnoError(errno, absl::StrCat("cannot stat ", file));
-    if (S_ISDIR(info.st_mode))
-      return MakeError(absl::StatusCode::kInvalidArgument, "NOT_A_FILE", file + " is a folder");
-    input->is_regular_ = S_ISREG(info.st_mode);
-    if (input->is_regular_) input->size_ = static_cast<uint64_t>(info.st_size);
-    return input;
-  }
-  ~Input() {
-    if (fd_ > STDIN_FILENO) ::close(fd_);
-  }
-  Input(const Input&) = delete;
-  Input& operator=(const Input&) = delete;
-
-  bool is_regular() const { return is_regular_; }
-  uint64_t size() const { return size_; }  // 0 if unknown
-  const std::string& name() const { return name_; }
-
-  // The next bytes, none at the end.
-  absl::StatusOr<absl::string_view> Read() {
-    for (;;) {
-      const ssize_t n = ::read(fd_, buffer_.data(), buffer_.size());
-      if (n >= 0) return absl::string_view(buffer_.data(), static_cast<size_t>(n));
-      if (errno != EINTR) return ErrnoError(errno, absl::StrCat("cannot read ", name_));
-      if (Interrupted()) return errors::Cancelled("reading");
-    }
-  }
-  absl::Status Rewind() {
-    if (::lseek(fd_, 0, SEEK_SET) == 0) return absl::OkStatus();
-    return ErrnoError(errno, absl::StrCat("cannot rewind ", name_));
-  }
-
- private:
-  explicit Input(const std::string& file) : name_(file == "-" ? "standard input" : file), buffer_(kReadBytes, '\0') {}
-  std::string name_, buffer_;
-  int fd_ = STDIN_FILENO;
-  bool is_regular_ = false;
-  uint64_t size_ = 0;
-};
-
-// Reads a regular file once to see that all of it can be ingested: nothing is begun for a file that cannot be finished.
-absl::Status CheckWholeFile(Input& input, uint64_t max_bytes) {
-  if (input.size() == 0) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "EMPTY_DOCUMENT", absl::StrCat(input.name(), " is empty"));
-  }
-  if (input.size() > max_bytes) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "DOCUMENT_TOO_LARGE",
-                     absl::StrCat(input.name(), " has ", WithCommas(input.size()), " bytes; a document may have ",
-                                  WithCommas(max_bytes), " (--max-bytes)"));
-  }
-  TextChecker checker;
-  for (;;) {
-    ILRE_ASSIGN_OR_RETURN(const absl::string_view bytes, input.Read());
-    if (bytes.empty()) break;
-    ILRE_RETURN_IF_ERROR(Annotate(checker.Take(bytes), input.name()));
-  }
-  ILRE_RETURN_IF_ERROR(Annotate(checker.CheckEnd(), input.name()));
-  return input.Rewind();
-}
 
 enum class Existing { kNone, kSameSoFar, kSameWhole };
 
@@ -144,9 +70,7 @@ absl::Status WriteAll(DocumentIngest& ingest, Input& input, std::string rest, co
     ILRE_ASSIGN_OR_RETURN(absl::string_view bytes, input.Read());
     if (bytes.empty()) break;
     if (ingest.progress().received_bytes + bytes.size() > arguments.max_bytes) {
-      return MakeError(absl::StatusCode::kInvalidArgument, "DOCUMENT_TOO_LARGE",
-                       absl::StrCat(input.name(), " goes beyond ", WithCommas(arguments.max_bytes),
-                                    " bytes, which a document may have (--max-bytes)"));
+      return GoesBeyond(input, arguments.max_bytes);
     }
     while (!bytes.empty()) {  // in small steps, so that progress is seen
       const absl::string_view piece = bytes.substr(0, 32 << 10);
@@ -179,6 +103,7 @@ absl::Status RunIngest(const Settings& settings, const IngestArguments& argument
   ILRE_ASSIGN_OR_RETURN(const DocumentName name, ParseDocumentName(arguments.name, arguments.collection));
   ILRE_ASSIGN_OR_RETURN(const auto input, Input::Open(arguments.file));
   if (input->is_regular()) ILRE_RETURN_IF_ERROR(CheckWholeFile(*input, arguments.max_bytes));
+  if (!settings.server.empty()) return RunRemoteIngest(settings, arguments, name, *input);
   ILRE_ASSIGN_OR_RETURN(const std::string data_dir, DataDirectory(settings));
   ILRE_ASSIGN_OR_RETURN(const auto store, OpenKeyStore(data_dir, {}));
   ILRE_ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(settings, Layers::kForRetrieval));

@@ -23,6 +23,11 @@ void AddSettings(CLI::App* app, Settings* settings) {
   app->add_option("--model", settings->model, "GGUF file or Hugging Face folder [$ILRE_MODEL, or the default model]");
   app->add_option("--profile", settings->profile,
                   "Retrieval profile [$ILRE_PROFILE, or the one shipped for the model]");
+  app->add_option("--server", settings->server,
+                  "Let a running server do the work: HOST:PORT [$ILRE_SERVER, or this process]");
+  app->add_option("--server-ca", settings->server_ca,
+                  "TLS: the file of the authority that signed the server's certificate, or `system`");
+  app->add_option("--token-file", settings->token_file, "File with the bearer token for the server [$ILRE_TOKEN]");
   app->add_option("--device", settings->device, "cpu, cuda, cuda:N, npu, npu:N, or torch-cpu")->capture_default_str();
   app->add_option("--threads", settings->threads, "Threads of the computation; 0: one for each processor")
       ->capture_default_str()

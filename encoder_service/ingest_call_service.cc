@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/errors.h"
+#include "common/base/thread_pool.h"
 #include "common/rpc/rpc_errors.h"
 
 namespace ilre {
@@ -92,6 +93,7 @@ void IngestCall::OnReadDone(bool ok) {
 }
 
 void IngestCall::TakePiece() {
+  const ScopedPriority in_background(Priority::kBackground);
   const size_t bytes = std::min(kTurnBytes, message_.data().size() - taken_bytes_);
   const bool whole = taken_bytes_ == 0 && bytes == message_.data().size();
   // A message that is too long is refused whole, not after its first pieces.
@@ -122,6 +124,7 @@ void IngestCall::TakePiece() {
 }
 
 void IngestCall::EndOfMessages() {
+  const ScopedPriority in_background(Priority::kBackground);
   v1::IngestProgress last;
   const absl::Status status = session_->End(&last);
   if (status.ok()) Count();

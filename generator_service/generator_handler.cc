@@ -90,6 +90,7 @@ absl::Status GeneratorHandler::Generate(const CallContext& context, const v1::Ge
     question.set_question(request.question());
     question.set_budget(request.budget());
     question.set_include_token_ids(true);
+    question.set_single_look(request.single_look());
     ILRE_RETURN_IF_ERROR(retrieval_.Retrieve(context, question, &recalled));
   }
   const std::vector<std::vector<TokenId>> ids = TokenIdsOf(recalled);
@@ -113,6 +114,7 @@ absl::Status GeneratorHandler::Generate(const CallContext& context, const v1::Ge
   }
   summary.set_document_tokens(recalled.document_tokens());
   summary.set_recalled_tokens(recalled.recalled_tokens());
+  summary.set_look_count(recalled.look_count());
   summary.set_prompt_tokens(static_cast<int64_t>(prompt.size()));
   ILRE_RETURN_IF_ERROR(write(first));
 
@@ -132,6 +134,7 @@ absl::Status GeneratorHandler::Generate(const CallContext& context, const v1::Ge
   finish.set_answer_tokens(generation->num_tokens);
   timings.set_query_ms(recalled.timings().query_ms());
   timings.set_score_ms(recalled.timings().score_ms());
+  timings.set_second_look_ms(recalled.timings().second_look_ms());
   timings.set_rerank_ms(recalled.timings().rerank_ms());
   timings.set_prefill_ms(generation->prefill_ms);
   timings.set_first_token_ms(before_ms + generation->first_token_ms);

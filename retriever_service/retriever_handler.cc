@@ -83,6 +83,7 @@ absl::Status RetrieverHandler::Retrieve(const CallContext& context, const v1::Re
   ILRE_ASSIGN_OR_RETURN(const std::vector<DocumentRow> rows, FindDocuments(context, request));
   RetrieveOptions options;
   options.budget = request.budget();
+  options.one_look = request.single_look();
   options.should_stop = [&] { return context.ShouldStop(); };
   auto retrieval = retriever_.Retrieve(rows, request.question(), options);
   if (absl::IsCancelled(retrieval.status())) ILRE_RETURN_IF_ERROR(context.Check("the search"));
@@ -107,6 +108,8 @@ absl::Status RetrieverHandler::Retrieve(const CallContext& context, const v1::Re
   timings->set_queue_ms(queue_ms);
   timings->set_query_ms(retrieval->query_ms);
   timings->set_score_ms(retrieval->score_ms);
+  response->set_look_count(retrieval->looks);
+  timings->set_second_look_ms(retrieval->second_look_ms);
   timings->set_rerank_ms(retrieval->rerank_ms);
   timings->set_total_ms(context.MsSinceArrival());
   return absl::OkStatus();

@@ -66,11 +66,11 @@ class ThreadPool {
   struct Loop;
 
   void Work();
-  void Enqueue(Loop* loop);        // mutex_ held
-  void StartNext();                // mutex_ held: makes the next waiting loop current, if any
-  void Announce();                 // mutex_ held: wakes whoever waits for a change
-  void Leave(Loop* loop);          // mutex_ held: a thread stops working on `loop`
-  void RunTasks(Loop* loop);       // mutex_ not held
+  void Enqueue(Loop* loop);   // mutex_ held
+  void StartNext();           // mutex_ held: makes the next waiting loop current, if any
+  void Announce();            // mutex_ held: wakes whoever waits for a change
+  void Leave(Loop* loop);     // mutex_ held: a thread stops working on `loop`
+  void RunTasks(Loop* loop);  // mutex_ not held
   std::deque<Loop*>& waiting(Priority priority) { return waiting_[static_cast<int>(priority)]; }
 
   // Waits, mutex_ held by `lock`, until ready(); looks at changes_ without the lock for a while before it sleeps.
@@ -79,10 +79,10 @@ class ThreadPool {
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  int num_sleeping_ = 0;             // guarded by mutex_
-  Loop* current_ = nullptr;          // guarded by mutex_; never one whose tasks have all been taken
-  std::deque<Loop*> waiting_[2];     // guarded by mutex_; by priority
-  bool stopping_ = false;            // guarded by mutex_
+  int num_sleeping_ = 0;              // guarded by mutex_
+  Loop* current_ = nullptr;           // guarded by mutex_; never one whose tasks have all been taken
+  std::deque<Loop*> waiting_[2];      // guarded by mutex_; by priority
+  bool stopping_ = false;             // guarded by mutex_
   std::atomic<uint64_t> changes_{0};  // counts what somebody may wait for; written under mutex_
   std::vector<std::thread> workers_;
 };

@@ -107,6 +107,5 @@ TEST(ThreadPoolTest, EqualsAreServedInOrderOfArrival) {
   EXPECT_EQ(order, (std::vector<int>{0, 0, 1, 1, 2, 2, 3, 3}));
 }
 
-
 }  // namespace
 }  // namespace ilre
