@@ -18,7 +18,8 @@
 namespace ilre {
 namespace {
 
-constexpr uint8_t kRowVersion = 1;
+// Version 2 adds the sizes at the end. A row whose sizes are not known is written as version 1.
+constexpr uint8_t kRowVersion = 1, kRowVersionWithSizes = 2;
 constexpr uint8_t kHasPostings = 1;  // flag
 constexpr char kDamaged[] = "ROW_DAMAGED";
 constexpr size_t kMaxNameBytes = 63;
@@ -67,6 +68,17 @@ bool IsValidName(absl::string_view name) {
   return true;
 }
 
+bool IsValidCollection(absl::string_view collection) {
+  const size_t dot = collection.find('.');
+  if (dot == absl::string_view::npos) return IsValidName(collection);
+  return IsValidName(collection.substr(0, dot)) && IsValidName(collection.substr(dot + 1));
+}
+
+absl::string_view TenantOf(absl::string_view collection) {
+  const size_t dot = collection.find('.');
+  return dot == absl::string_view::npos ? absl::string_view() : collection.substr(0, dot);
+}
+
 absl::string_view DocumentStateName(DocumentState state) {
   switch (state) {
     case DocumentState::kIngesting:
@@ -91,7 +103,7 @@ uint64_t CombinedFingerprint(absl::string_view model, absl::string_view tokenize
 }
 
 absl::Status ValidateDocumentRow(const DocumentRow& row) {
-  if (!IsValidName(row.collection) || !IsValidName(row.document)) {
+  if (!IsValidCollection(row.collection) || !IsValidName(row.document)) {
     return MakeError(absl::StatusCode::kInvalidArgument, "INVALID_NAME",
                      absl::StrCat("'", row.collection, "/", row.document,
                                   "': names have 1 to 63 lower-case letters, digits and hyphens, and neither start nor "
@@ -106,7 +118,8 @@ absl::Status ValidateDocumentRow(const DocumentRow& row) {
 std::string EncodeDocumentRow(absl::string_view key, const DocumentRow& row) {
   ILRE_CHECK(ValidateDocumentRow(row).ok());
   std::string value;
-  AppendLittle<uint8_t>(&value, kRowVersion);
+  const bool has_sizes = row.record_bytes != 0 || row.state_bytes != 0;
+  AppendLittle<uint8_t>(&value, has_sizes ? kRowVersionWithSizes : kRowVersion);
   AppendLittle<uint8_t>(&value, static_cast<uint8_t>(row.state));
   AppendLittle<uint8_t>(&value, row.has_postings ? kHasPostings : 0);
   AppendLittle<uint32_t>(&value, row.num_blocks);
@@ -115,12 +128,18 @@ std::string EncodeDocumentRow(absl::string_view key, const DocumentRow& row) {
   }
   for (int64_t time_ms : {row.create_time_ms, row.update_time_ms, row.expire_time_ms}) AppendLittle(&value, time_ms);
   for (const std::string* text : {&row.model, &row.tokenizer, &row.profile, &row.failure}) AppendString(*text, &value);
+  if (has_sizes) {
+    AppendLittle(&value, row.record_bytes);
+    AppendLittle(&value, row.state_bytes);
+  }
   SealRecord(key, &value);
   return value;
 }
 
 absl::StatusOr<DocumentRow> ParseDocumentRow(absl::string_view key, absl::string_view value) {
-  ILRE_ASSIGN_OR_RETURN(absl::string_view body, OpenSealedRecord(key, value, kRowVersion, kDamaged));
+  const bool has_sizes = value.empty() || static_cast<uint8_t>(value[0]) != kRowVersion;
+  ILRE_ASSIGN_OR_RETURN(absl::string_view body,
+                        OpenSealedRecord(key, value, has_sizes ? kRowVersionWithSizes : kRowVersion, kDamaged));
   DocumentRow row;
   if (!ParseDocumentRowKey(key, &row.collection, &row.document)) {
     return DamagedRecord(kDamaged, "its key is not that of a document");
@@ -137,8 +156,10 @@ absl::StatusOr<DocumentRow> ParseDocumentRow(absl::string_view key, absl::string
   for (std::string* text : {&row.model, &row.tokenizer, &row.profile, &row.failure}) {
     whole = whole && ReadString(&reader, text);
   }
+  if (has_sizes) whole = whole && reader.Read(&row.record_bytes) && reader.Read(&row.state_bytes);
   if (!whole || !reader.AtEnd()) return DamagedRecord(kDamaged, "its size does not match its content");
   if ((flags & ~kHasPostings) != 0) return DamagedRecord(kDamaged, "unknown flags");
+  if (has_sizes && row.record_bytes == 0 && row.state_bytes == 0) return DamagedRecord(kDamaged, "no sizes");
   row.state = static_cast<DocumentState>(state);
   row.has_postings = flags == kHasPostings;
   const std::string fault = Fault(row);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "common/store/records.h"
 
 namespace ilre {
@@ -21,16 +23,17 @@ class KeyStoreReader {
  public:
   virtual ~KeyStoreReader() = default;
 
-  // NOT_FOUND with reason DOCUMENT_NOT_FOUND if there is none (or it is being deleted).
+  // NOT_FOUND with reason DOCUMENT_NOT_FOUND if there is none (or it is being deleted, or has expired).
   virtual absl::StatusOr<DocumentRow> GetDocument(absl::string_view collection, absl::string_view document) const = 0;
 
   struct Page {
     std::vector<DocumentRow> rows;  // by collection, then document
     std::string next;               // give it as `after` for the next page; empty at the end
   };
-  // Documents of `collection`, or of all collections if it is empty. page_size >= 1. A document whose stored row is
-  // damaged is listed as FAILED with uid 0: it cannot be read, but deleted. `after` may come from outside:
-  // INVALID_ARGUMENT with reason INVALID_PAGE_TOKEN for what is no Page::next of such a list.
+  // Documents of `collection`; of all collections of a tenant if it is "TENANT."; of all if it is empty. page_size
+  // >= 1. A document whose stored row is damaged is listed as FAILED with uid 0: it cannot be read, but deleted.
+  // `after` may come from outside: INVALID_ARGUMENT with reason INVALID_PAGE_TOKEN for what is no Page::next of such a
+  // list.
   virtual absl::StatusOr<Page> ListDocuments(absl::string_view collection, int page_size,
                                              absl::string_view after) const = 0;
 
@@ -78,11 +81,13 @@ struct Commit {
 class KeyStore : public KeyStoreReader {
  public:
   // Creates a row with a new uid, state INGESTING, and of `row` its names, fingerprints and expiry. ALREADY_EXISTS
-  // (DOCUMENT_EXISTS) if the name is taken, INVALID_ARGUMENT (INVALID_NAME) if it is none.
+  // (DOCUMENT_EXISTS) if the name is taken, INVALID_ARGUMENT (INVALID_NAME) if it is none, RESOURCE_EXHAUSTED
+  // (QUOTA_EXCEEDED) as Apply.
   virtual absl::StatusOr<DocumentRow> CreateDocument(const DocumentRow& row) = 0;
 
   // Durable when it returns OK: the log is synced. The returned row has its new revision and update time. Errors:
-  // RESOURCE_EXHAUSTED (DISK_FULL), UNAVAILABLE where the disk fails, ABORTED (DOCUMENT_CHANGED) where the row was
+  // RESOURCE_EXHAUSTED (DISK_FULL; QUOTA_EXCEEDED, naming limit and use, where the document would grow beyond what its
+  // tenant or the store may have), UNAVAILABLE where the disk fails, ABORTED (DOCUMENT_CHANGED) where the row was
   // deleted or changed meanwhile (its revision is not row's), INVALID_ARGUMENT (INVALID_COMMIT) for blocks that do not
   // fit the row and each other. After an error nothing of the commit is visible, then or later, and the store goes on
   // working once the cause is gone.
@@ -95,14 +100,34 @@ class KeyStore : public KeyStoreReader {
   // not prevent it.
   virtual absl::Status DeleteDocument(absl::string_view collection, absl::string_view document) = 0;
 
-  // Gives the disk space of deleted documents back. May take long.
+  // Gives the disk space of deleted documents back. May take long. Happens in the background by itself, too.
   virtual absl::Status CompactDeleted() = 0;
+
+  // Deletes what has expired at `now`, which readers no longer see anyway; returns how many documents that were. To be
+  // called now and then.
+  virtual absl::StatusOr<int> ExpireDocuments(absl::Time now) = 0;
+
+  struct Usage {
+    uint64_t num_documents = 0;
+    uint64_t bytes = 0;  // of their records before compression
+  };
+  // Of the documents of a tenant, or of those that belong to none if it is empty. Kept in memory. What has expired
+  // counts until it is deleted; what was deleted does not count, though its disk space may not be back yet.
+  virtual Usage UsageOf(absl::string_view tenant) const = 0;
+  virtual Usage TotalUsage() const = 0;
 };
 
 struct KeyStoreOptions {
   uint64_t write_buffer_bytes = 4 << 20;  // memory held before blocks go to a file, per column family
   uint64_t block_cache_bytes = 64 << 20;  // for text, rows, indexes; vectors are read from the mapping
   bool verify_on_open = false;            // reads every record at Open
+  // What documents may have, as KeyStore::Usage counts bytes; 0: no limit. Of the whole store, of each tenant (those
+  // that belong to none count as one), and of tenants that have a limit of their own.
+  uint64_t max_store_bytes = 0, max_tenant_bytes = 0;
+  std::map<std::string, uint64_t> max_bytes_of_tenant;
+  // Gives the space of deleted documents back on a thread of its own, one compaction at a time.
+  bool compact_in_background = true;
+  std::function<absl::Time()> clock;  // says when documents expire; empty: the system's
   absl::Status Validate() const;
 };
 

@@ -87,7 +87,7 @@ absl::StatusOr<Owner> ParseOwner(absl::string_view key, absl::string_view value)
   Owner owner = {.collection = std::string(body.substr(1, separator - 1)),
                  .document = std::string(body.substr(separator + 1)),
                  .deleted = body[0] == '\1'};
-  if (!IsValidName(owner.collection) || !IsValidName(owner.document)) {
+  if (!IsValidCollection(owner.collection) || !IsValidName(owner.document)) {
     return DamagedRecord(kStoreDamaged, "an owner without a valid name");
   }
   return owner;

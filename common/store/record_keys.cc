@@ -39,7 +39,7 @@ std::string DocumentRowPrefix(absl::string_view collection) {
   std::string key = ClassKey(RecordClass::kDocumentRow);
   if (collection.empty()) return key;
   key.append(collection.data(), collection.size());
-  key.push_back('\0');
+  if (collection.back() != '.') key.push_back('\0');
   return key;
 }
 
@@ -50,7 +50,7 @@ bool ParseDocumentRowKey(absl::string_view key, std::string* collection, std::st
   if (separator == absl::string_view::npos) return false;
   *collection = std::string(key.substr(0, separator));
   *document = std::string(key.substr(separator + 1));
-  return IsValidName(*collection) && IsValidName(*document);
+  return IsValidCollection(*collection) && IsValidName(*document);
 }
 
 std::string OwnerKey(uint64_t uid) { return UidKey(RecordClass::kOwner, uid); }

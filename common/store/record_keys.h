@@ -26,7 +26,7 @@ std::string NextUidKey();
 
 // Rows sort by collection, then document: the 0 between the names is less than any character of a name.
 std::string DocumentRowKey(absl::string_view collection, absl::string_view document);
-// Before all rows of a collection; of all collections if it is empty.
+// Before all rows of a collection; of all collections of a tenant if it is "TENANT."; of all if it is empty.
 std::string DocumentRowPrefix(absl::string_view collection);
 // False for what is no key of a row.
 bool ParseDocumentRowKey(absl::string_view key, std::string* collection, std::string* document);

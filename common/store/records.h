@@ -118,7 +118,7 @@ absl::string_view DocumentStateName(DocumentState state);  // "INGESTING", ...
 
 // What is known of a document without its content.
 struct DocumentRow {
-  std::string collection, document;  // see IsValidName; stored in the key alone
+  std::string collection, document;  // see IsValidCollection and IsValidName; stored in the key alone
   uint64_t uid = 0;                  // never given twice in a store
   DocumentState state = DocumentState::kIngesting;
   uint64_t committed_bytes = 0;  // acknowledged: an ingest resumes here; of a READY document its size
@@ -131,6 +131,9 @@ struct DocumentRow {
   uint64_t revision = 0;                           // grows with every change of this row (the etag)
   std::string failure;                             // of FAILED: why, one line
   bool has_postings = false;                       // every block has a lexical record; the store sets this
+  // Bytes of its stored records before compression: of blocks, texts and postings; of the ingest's state. The store
+  // sets them. Both 0: not known, of a row that an older program wrote.
+  uint64_t record_bytes = 0, state_bytes = 0;
   friend bool operator==(const DocumentRow&, const DocumentRow&) = default;
 };
 inline constexpr size_t kMaxFingerprintBytes = 64;  // of model, tokenizer and profile each
@@ -145,8 +148,13 @@ absl::StatusOr<DocumentRow> ParseDocumentRow(absl::string_view key, absl::string
 // The fingerprint stored in blocks, from the three of a document's row.
 uint64_t CombinedFingerprint(absl::string_view model, absl::string_view tokenizer, absl::string_view profile);
 
-// True for a valid collection or document name: lower-case letters, digits and hyphens, 1 to 63, starting with a letter
-// or digit, not ending with a hyphen.
+// True for a valid name of a document, a tenant, or a tenant's collection: lower-case letters, digits and hyphens, 1 to
+// 63, starting with a letter or digit, not ending with a hyphen.
 bool IsValidName(absl::string_view name);
+
+// True for a stored collection: a name, or "TENANT.NAME" of two names. What belongs to no tenant has no dot.
+bool IsValidCollection(absl::string_view collection);
+// The tenant of a stored collection; empty: none.
+absl::string_view TenantOf(absl::string_view collection);
 
 }  // namespace ilre

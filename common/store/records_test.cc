@@ -41,15 +41,24 @@ DocumentRow SampleRow() {
   return row;
 }
 
+DocumentRow SizedRow() {
+  DocumentRow row = SampleRow();
+  row.collection = "t.books";
+  row.record_bytes = 1234;
+  row.state_bytes = 56;
+  return row;
+}
+
 // One of each kind, small.
 std::vector<Sample> Samples() {
   Random random(3);
   const OwnedBlock block = RandomBlock(&random, 9, {{3, VectorType::kBf16}, {2, VectorType::kInt8}});
-  const std::string row_key = DocumentRowKey("books", "moby-dick");
+  const std::string row_key = DocumentRowKey("books", "moby-dick"), sized_key = DocumentRowKey("t.books", "moby-dick");
   return {
       {RecordKind::kBlock, "BLOCK_DAMAGED", BlockKey(5, 6), Encoded(block, 5, 6)},
       {RecordKind::kLexical, "LEXICAL_DAMAGED", LexicalKey(5, 6), EncodeLexical(LexicalKey(5, 6), block.lexical)},
       {RecordKind::kDocumentRow, "ROW_DAMAGED", row_key, EncodeDocumentRow(row_key, SampleRow())},
+      {RecordKind::kDocumentRow, "ROW_DAMAGED", sized_key, EncodeDocumentRow(sized_key, SizedRow())},
       {RecordKind::kText, "TEXT_DAMAGED", TextKey(5, 6), EncodeText(TextKey(5, 6), "some text")},
       {RecordKind::kState, "STATE_DAMAGED", StateKey(5), EncodeState(StateKey(5), "some state")},
       {RecordKind::kStoreHeader, "STORE_DAMAGED", StoreHeaderKey(), EncodeStoreHeader(StoreHeaderKey(), 1)},
@@ -118,13 +127,14 @@ TEST(RecordsTest, SwappedBlocksAreFound) {
 TEST(RecordsTest, ALaterVersionIsUnknownAndNotDamaged) {
   for (const Sample& sample : Samples()) {
     std::string value = sample.value.substr(0, sample.value.size() - kSealBytes);
-    value[0] = 2;
+    value[0] = 3;
     SealRecord(sample.key, &value);
     std::string again;
     const absl::Status status = ParseAndReencode(sample.kind, sample.key, value, &again);
     EXPECT_EQ(ErrorReason(status), "FORMAT_UNKNOWN");
-    EXPECT_TRUE(absl::StrContains(status.message(), "version 2") && absl::StrContains(status.message(), "version 1"))
-        << status;
+    const bool has_two = sample.kind == RecordKind::kDocumentRow;
+    EXPECT_THAT(status.message(), ::testing::AllOf(::testing::HasSubstr("version 3;"),
+                                                   ::testing::HasSubstr(has_two ? "version 2" : "version 1")));
   }
 }
 
@@ -265,10 +275,20 @@ TEST(DocumentRowTest, EveryMemberRoundTrips) {
                            .expire_time_ms = INT64_MIN,
                            .revision = 3,
                            .failure = std::string(kMaxFailureBytes, 'f'),
-                           .has_postings = true};
+                           .has_postings = true,
+                           .record_bytes = UINT64_MAX,
+                           .state_bytes = 1};
   const std::string key = DocumentRowKey(row.collection, row.document);
   ILRE_ASSERT_OK_AND_ASSIGN(const DocumentRow parsed, ParseDocumentRow(key, EncodeDocumentRow(key, row)));
   EXPECT_EQ(parsed, row);
+}
+
+TEST(DocumentRowTest, ARowWithoutSizesIsOfVersion1) {
+  DocumentRow row = SampleRow();
+  const std::string key = DocumentRowKey(row.collection, row.document);
+  EXPECT_EQ(EncodeDocumentRow(key, row)[0], 1);
+  row.state_bytes = 1;
+  EXPECT_EQ(EncodeDocumentRow(key, row)[0], 2);
 }
 
 TEST(DocumentRowTest, KnowsInvalidRows) {
@@ -295,6 +315,15 @@ TEST(DocumentRowTest, Names) {
   }
   EXPECT_FALSE(IsValidName(std::string(64, 'a')));
   EXPECT_FALSE(IsValidName(absl::string_view("a\0b", 3)));
+}
+
+TEST(DocumentRowTest, ACollectionMayBeATenants) {
+  for (const char* name : {"a", "t.c", "0-1.2"}) EXPECT_TRUE(IsValidCollection(name)) << name;
+  for (const char* name : {"", ".", "t.", ".c", "t.c.d", "t..c", "-t.c", "T.c"}) {
+    EXPECT_FALSE(IsValidCollection(name)) << name;
+  }
+  EXPECT_EQ(TenantOf("t.c"), "t");
+  EXPECT_EQ(TenantOf("c"), "");
 }
 
 TEST(DocumentRowTest, StatesAreNamed) {

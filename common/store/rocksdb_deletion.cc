@@ -29,6 +29,10 @@ absl::Status RocksdbKeyStore::DeleteDocument(absl::string_view collection, absl:
   return DeleteAnyDocument(collection, document);
 }
 
+absl::StatusOr<int> RocksdbKeyStore::ExpireDocuments(absl::Time now) {
+  return DeleteWhere([now](const DocumentRow& row) { return IsExpired(row, now); });
+}
+
 // A damaged row does not keep its document from being deleted.
 absl::Status RocksdbKeyStore::DeleteAnyDocument(absl::string_view collection, absl::string_view document) {
   const absl::StatusOr<DocumentRow> row = reader_.GetAnyDocument(collection, document);
@@ -54,7 +58,11 @@ absl::Status RocksdbKeyStore::DeleteAnyDocument(absl::string_view collection, ab
       }
     }
   }
-  return Write(&batch);
+  const uint64_t bytes = row.ok() ? SizesOf(*row).total() : 0;
+  ILRE_RETURN_IF_ERROR(Write(&batch));
+  if (row.ok()) usage_.Remove(collection, bytes);
+  if (compactor_ != nullptr) compactor_->Ask();
+  return absl::OkStatus();
 }
 
 // The uids whose owner has this name and is not deleted: what the document's own row would say if it could be read.
@@ -82,8 +90,16 @@ absl::Status RocksdbKeyStore::VisitOwners(const std::function<void(uint64_t, con
   return FromRocksdb(records->status(), "cannot read the owners of documents");
 }
 
+absl::StatusOr<bool> RocksdbKeyStore::HasDeleted() const {
+  bool has_deleted = false;
+  ILRE_RETURN_IF_ERROR(VisitOwners([&](uint64_t, const Owner& owner) { has_deleted = has_deleted || owner.deleted; }));
+  return has_deleted;
+}
+
 absl::Status RocksdbKeyStore::CompactDeleted() {
-  ILRE_RETURN_IF_ERROR(FinishDeletions());
+  absl::MutexLock lock(&compaction_mutex_);
+  const auto unfinished = [](const DocumentRow& row) { return row.state == DocumentState::kDeleting; };
+  ILRE_RETURN_IF_ERROR(DeleteWhere(unfinished).status());
   // Deleted documents that follow on each other are compacted together.
   std::vector<std::vector<uint64_t>> runs;
   bool in_run = false;
@@ -113,6 +129,7 @@ absl::Status RocksdbKeyStore::CompactUids(const std::vector<uint64_t>& uids) {
     ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());
     rocksdb::CompactRangeOptions options;
     options.exclusive_manual_compaction = false;
+    options.canceled = &cancel_compaction_;
     for (const auto& [family, record_class] : kDocumentRecords) {
       const std::string begin = DocumentBegin(record_class, uids.front());
       const std::string end = DocumentEnd(record_class, uids.back());
@@ -128,8 +145,8 @@ absl::Status RocksdbKeyStore::CompactUids(const std::vector<uint64_t>& uids) {
   return Write(&forget);
 }
 
-// Deletes documents that were left in state DELETING.
-absl::Status RocksdbKeyStore::FinishDeletions() {
+// Deletes the documents that are `condemned`, if they still are when their turn comes; returns how many there were.
+absl::StatusOr<int> RocksdbKeyStore::DeleteWhere(const std::function<bool(const DocumentRow&)>& condemned) {
   std::vector<std::pair<std::string, std::string>> names;
   {
     ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());
@@ -138,18 +155,20 @@ absl::Status RocksdbKeyStore::FinishDeletions() {
         database->db()->NewIterator(MakeReadOptions(Family::kMeta), database->family(Family::kMeta)));
     for (records->Seek(prefix); records->Valid() && records->key().starts_with(prefix); records->Next()) {
       const absl::StatusOr<DocumentRow> row = ParseDocumentRow(FromSlice(records->key()), FromSlice(records->value()));
-      if (row.ok() && row->state == DocumentState::kDeleting) names.emplace_back(row->collection, row->document);
+      if (row.ok() && condemned(*row)) names.emplace_back(row->collection, row->document);
     }
     ILRE_RETURN_IF_ERROR(FromRocksdb(records->status(), "cannot list documents"));
   }
+  int num_deleted = 0;
   for (const auto& [collection, document] : names) {
     absl::MutexLock lock(&write_mutex_);
     ILRE_RETURN_IF_ERROR(PrepareWrite());
     const absl::StatusOr<DocumentRow> row = reader_.GetAnyDocument(collection, document);
-    if (!row.ok() || row->state != DocumentState::kDeleting) continue;
+    if (!row.ok() || !condemned(*row)) continue;
     ILRE_RETURN_IF_ERROR(DeleteAnyDocument(collection, document));
+    ++num_deleted;
   }
-  return absl::OkStatus();
+  return num_deleted;
 }
 
 }  // namespace ilre

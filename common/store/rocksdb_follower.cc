@@ -24,7 +24,10 @@ namespace {
 class RocksdbFollower final : public KeyStoreReader {
  public:
   RocksdbFollower(std::string path, const KeyStoreOptions& options)
-      : path_(std::move(path)), options_(options), cache_(NewBlockCache(options)), reader_(&slot_, path_) {}
+      : path_(std::move(path)),
+        options_(options),
+        cache_(NewBlockCache(options)),
+        reader_(&slot_, path_, options.clock) {}
 
   absl::StatusOr<DocumentRow> GetDocument(absl::string_view collection, absl::string_view document) const override {
     return reader_.GetDocument(collection, document);

@@ -20,6 +20,7 @@ namespace ilre {
 namespace {
 
 constexpr absl::Duration kReaderPatience = absl::Seconds(10);
+constexpr absl::Duration kCompactionDelay = absl::Seconds(1);
 constexpr uint64_t kSpareBytes = 1 << 20;  // for RocksDB's own small files at a reopening
 
 int64_t NowMs() { return absl::ToUnixMillis(absl::Now()); }
@@ -42,7 +43,8 @@ RocksdbKeyStore::RocksdbKeyStore(std::string path, const KeyStoreOptions& option
       background_errors_(std::make_shared<BackgroundErrors>()),
       wal_guard_(path_, env),
       slot_([this] { return OpenDatabase(); }),
-      reader_(&slot_, path_) {}
+      reader_(&slot_, path_, options.clock),
+      usage_(options) {}
 
 absl::StatusOr<std::unique_ptr<RocksdbKeyStore>> RocksdbKeyStore::Open(const std::string& path,
                                                                        const KeyStoreOptions& options,
@@ -50,11 +52,21 @@ absl::StatusOr<std::unique_ptr<RocksdbKeyStore>> RocksdbKeyStore::Open(const std
   ILRE_RETURN_IF_ERROR(options.Validate());
   std::unique_ptr<RocksdbKeyStore> store(new RocksdbKeyStore(path, options, env));
   ILRE_RETURN_IF_ERROR(store->slot_.Acquire().status());
+  ILRE_RETURN_IF_ERROR(store->CountUsage());
   if (options.verify_on_open) ILRE_RETURN_IF_ERROR(store->VerifyAll());
+  if (options.compact_in_background) {
+    RocksdbKeyStore* const its = store.get();
+    store->compactor_ =
+        std::make_unique<BackgroundTask>([its] { its->CompactDeleted().IgnoreError(); }, kCompactionDelay);
+    ILRE_ASSIGN_OR_RETURN(const bool unfinished, store->HasDeleted());
+    if (unfinished) store->compactor_->Ask();
+  }
   return store;
 }
 
 RocksdbKeyStore::~RocksdbKeyStore() {
+  cancel_compaction_ = true;
+  if (compactor_ != nullptr) compactor_->Stop();
   absl::MutexLock lock(&write_mutex_);
   if (slot_.is_open() && !must_recover_ && !background_errors_->failed()) Close().IgnoreError();
 }
@@ -95,7 +107,9 @@ absl::Status RocksdbKeyStore::Recover() {
   }
   // Reopening writes what is in the log to tables. Were there no room for it, readers would lose the old database, too.
   ILRE_RETURN_IF_ERROR(ProbeDisk(path_, wal_bytes + kSpareBytes, env_));
+  cancel_compaction_ = true;  // it would keep the old database open
   const absl::Status reopened = slot_.Reopen(kReaderPatience);
+  cancel_compaction_ = false;
   must_recover_ = !reopened.ok();
   return reopened;
 }
@@ -139,11 +153,13 @@ absl::StatusOr<DocumentRow> RocksdbKeyStore::CreateDocument(const DocumentRow& r
   absl::MutexLock lock(&write_mutex_);
   ILRE_RETURN_IF_ERROR(PrepareWrite());
   const absl::StatusOr<DocumentRow> present = reader_.GetAnyDocument(row.collection, row.document);
-  if (present.ok() && present->state == DocumentState::kDeleting) {
-    ILRE_RETURN_IF_ERROR(DeleteAnyDocument(row.collection, row.document));  // what its deleter did not finish
+  if (present.ok() && reader_.IsGone(*present)) {
+    ILRE_RETURN_IF_ERROR(DeleteAnyDocument(row.collection, row.document));  // what nobody deleted, or not wholly
   } else if (!absl::IsNotFound(present.status())) {
     return present.ok() ? DocumentExists(row) : present.status();
   }
+  created.state_bytes = EncodeState(StateKey(0), "").size();
+  ILRE_RETURN_IF_ERROR(usage_.CheckGrowth(row.collection, 0, created.state_bytes));
   ILRE_ASSIGN_OR_RETURN(created.uid, ReadNextUid());
   created.create_time_ms = created.update_time_ms = NowMs();
   const std::string row_key = DocumentRowKey(created.collection, created.document), uid_key = NextUidKey();
@@ -158,6 +174,7 @@ absl::StatusOr<DocumentRow> RocksdbKeyStore::CreateDocument(const DocumentRow& r
     batch.Put(database->family(Family::kState), state_key, EncodeState(state_key, ""));
   }
   ILRE_RETURN_IF_ERROR(Write(&batch));
+  usage_.Add(created.collection, created.state_bytes);
   return created;
 }
 
@@ -193,25 +210,40 @@ absl::StatusOr<DocumentRow> RocksdbKeyStore::Apply(const Commit& commit) {
   ILRE_RETURN_IF_ERROR(PrepareWrite());
   ILRE_ASSIGN_OR_RETURN(const DocumentRow stored, ReadForChange(commit.row));
   ILRE_RETURN_IF_ERROR(CheckContinues(commit, stored));
+  ILRE_ASSIGN_OR_RETURN(DocumentRow changed, PutCommit(stored, commit, &batch));
+  const uint64_t old_bytes = SizesOf(stored).total(), new_bytes = changed.record_bytes + changed.state_bytes;
+  ILRE_RETURN_IF_ERROR(usage_.CheckGrowth(stored.collection, old_bytes, new_bytes));
+  ILRE_RETURN_IF_ERROR(Write(&batch));
+  usage_.Resize(stored.collection, old_bytes, new_bytes);
+  return changed;
+}
+
+// Adds all of `commit`, which continues `stored`, to `batch`; returns the row as it will be.
+absl::StatusOr<DocumentRow> RocksdbKeyStore::PutCommit(const DocumentRow& stored, const Commit& commit,
+                                                       rocksdb::WriteBatch* batch) const {
   DocumentRow row = commit.row;
   row.has_postings = commit.blocks.empty() ? stored.has_postings : commit.blocks.front().lexical != nullptr;
-  ILRE_ASSIGN_OR_RETURN(DocumentRow changed, PutChangedRow(stored, row, &batch));
-  {
-    ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());
-    for (const Commit::Block& block : commit.blocks) {
-      const uint32_t number = block.data.block;
-      ILRE_ASSIGN_OR_RETURN(const std::string value, EncodeBlock(block.data));
-      batch.Put(database->family(Family::kBlocks), BlockKey(stored.uid, number), value);
-      const std::string text_key = TextKey(stored.uid, number), lexical_key = LexicalKey(stored.uid, number);
-      batch.Put(database->family(Family::kText), text_key, EncodeText(text_key, block.text));
-      if (block.lexical == nullptr) continue;
-      batch.Put(database->family(Family::kLexical), lexical_key, EncodeLexical(lexical_key, *block.lexical));
-    }
-    const std::string state_key = StateKey(stored.uid);
-    batch.Put(database->family(Family::kState), state_key, EncodeState(state_key, commit.state));
+  row.record_bytes = SizesOf(stored).records;
+  if (!commit.blocks.empty() && commit.blocks.front().data.block < stored.num_blocks) {
+    row.record_bytes -= std::min(row.record_bytes, SizeOfBlock(stored, stored.num_blocks - 1));  // it is replaced
   }
-  ILRE_RETURN_IF_ERROR(Write(&batch));
-  return changed;
+  ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());
+  const auto put = [&](Family family, const std::string& key, const std::string& value) {
+    batch->Put(database->family(family), key, value);
+    return value.size();
+  };
+  for (const Commit::Block& block : commit.blocks) {
+    const uint32_t number = block.data.block;
+    ILRE_ASSIGN_OR_RETURN(const std::string value, EncodeBlock(block.data));
+    row.record_bytes += put(Family::kBlocks, BlockKey(stored.uid, number), value);
+    const std::string text_key = TextKey(stored.uid, number), lexical_key = LexicalKey(stored.uid, number);
+    row.record_bytes += put(Family::kText, text_key, EncodeText(text_key, block.text));
+    if (block.lexical == nullptr) continue;
+    row.record_bytes += put(Family::kLexical, lexical_key, EncodeLexical(lexical_key, *block.lexical));
+  }
+  const std::string state_key = StateKey(stored.uid);
+  row.state_bytes = put(Family::kState, state_key, EncodeState(state_key, commit.state));
+  return PutChangedRow(stored, row, batch);
 }
 
 absl::StatusOr<DocumentRow> RocksdbKeyStore::UpdateRow(const DocumentRow& row) {
@@ -224,6 +256,8 @@ absl::StatusOr<DocumentRow> RocksdbKeyStore::UpdateRow(const DocumentRow& row) {
   ILRE_RETURN_IF_ERROR(CheckContinues(no_blocks, stored));
   DocumentRow wanted = row;
   wanted.has_postings = stored.has_postings;
+  wanted.record_bytes = stored.record_bytes;
+  wanted.state_bytes = stored.state_bytes;
   ILRE_ASSIGN_OR_RETURN(DocumentRow changed, PutChangedRow(stored, wanted, &batch));
   ILRE_RETURN_IF_ERROR(Write(&batch));
   return changed;

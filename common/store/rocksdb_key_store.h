@@ -5,6 +5,7 @@
 // again (ProbeDisk), takes the failed write out of the log (WalGuard) and reopens RocksDB.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -16,10 +17,12 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "common/store/background_errors.h"
+#include "common/store/background_task.h"
 #include "common/store/key_store.h"
 #include "common/store/plain_records.h"
 #include "common/store/rocksdb_database.h"
 #include "common/store/rocksdb_reader.h"
+#include "common/store/usage_ledger.h"
 #include "common/store/wal_guard.h"
 #include "rocksdb/env.h"
 #include "rocksdb/write_batch.h"
@@ -61,6 +64,9 @@ class RocksdbKeyStore final : public KeyStore {
   absl::StatusOr<DocumentRow> UpdateRow(const DocumentRow& row) override;
   absl::Status DeleteDocument(absl::string_view collection, absl::string_view document) override;
   absl::Status CompactDeleted() override;
+  absl::StatusOr<int> ExpireDocuments(absl::Time now) override;
+  Usage UsageOf(absl::string_view tenant) const override { return usage_.Of(tenant); }
+  Usage TotalUsage() const override { return usage_.Total(); }
 
  private:
   RocksdbKeyStore(std::string path, const KeyStoreOptions& options, rocksdb::Env* env);
@@ -79,6 +85,17 @@ class RocksdbKeyStore final : public KeyStore {
   absl::StatusOr<DocumentRow> ReadForChange(const DocumentRow& row) const;
   absl::StatusOr<DocumentRow> PutChangedRow(const DocumentRow& stored, const DocumentRow& row,
                                             rocksdb::WriteBatch* batch) const;
+  absl::StatusOr<DocumentRow> PutCommit(const DocumentRow& stored, const Commit& commit,
+                                        rocksdb::WriteBatch* batch) const;
+
+  // Sizes of documents, in rocksdb_sizes.cc.
+  struct Sizes {
+    uint64_t records = 0, state = 0;
+    uint64_t total() const { return records + state; }
+  };
+  absl::Status CountUsage();
+  Sizes SizesOf(const DocumentRow& row) const;
+  uint64_t SizeOfBlock(const DocumentRow& row, uint32_t block) const;
 
   // Helpers of deletion, in rocksdb_deletion.cc.
   absl::Status DeleteAnyDocument(absl::string_view collection, absl::string_view document)
@@ -86,7 +103,8 @@ class RocksdbKeyStore final : public KeyStore {
   absl::StatusOr<std::vector<uint64_t>> FindUids(absl::string_view collection, absl::string_view document) const;
   absl::Status VisitOwners(const std::function<void(uint64_t, const Owner&)>& visit) const;
   absl::Status CompactUids(const std::vector<uint64_t>& uids);
-  absl::Status FinishDeletions();
+  absl::StatusOr<int> DeleteWhere(const std::function<bool(const DocumentRow&)>& condemned);
+  absl::StatusOr<bool> HasDeleted() const;
   absl::Status FlushAll();
 
   // Helpers of verify_on_open, in rocksdb_verification.cc.
@@ -102,6 +120,10 @@ class RocksdbKeyStore final : public KeyStore {
   RocksdbReader reader_;
   absl::Mutex write_mutex_;  // held over check, write and recovery
   bool must_recover_ ABSL_GUARDED_BY(write_mutex_) = false;
+  UsageLedger usage_;
+  absl::Mutex compaction_mutex_;  // one compaction of deleted documents at a time; before write_mutex_
+  std::atomic<bool> cancel_compaction_ = false;
+  std::unique_ptr<BackgroundTask> compactor_;  // last: it uses the members above; null: none
 };
 
 }  // namespace ilre

@@ -8,6 +8,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/store/plain_records.h"
@@ -48,14 +50,21 @@ DocumentRow DamagedRow(std::string collection, std::string document, const absl:
   return row;
 }
 
+// Of a tenant, "TENANT."; of all, "".
+bool IsListable(absl::string_view collection) {
+  if (collection.empty() || IsValidCollection(collection)) return true;
+  return absl::ConsumeSuffix(&collection, ".") && IsValidName(collection);
+}
+
 // The key after which a page begins; `after` is a document's name as in Page::next. It comes from outside.
 absl::StatusOr<std::string> PageStart(absl::string_view collection, absl::string_view after) {
   if (after.empty()) return DocumentRowPrefix(collection);
   const size_t slash = after.find('/');
   if (slash != absl::string_view::npos) {
     const absl::string_view after_collection = after.substr(0, slash), after_document = after.substr(slash + 1);
-    if (IsValidName(after_collection) && IsValidName(after_document) &&
-        (collection.empty() || collection == after_collection)) {
+    const bool listed = collection.empty() || collection == after_collection ||
+                        (collection.back() == '.' && absl::StartsWith(after_collection, collection));
+    if (listed && IsValidCollection(after_collection) && IsValidName(after_document)) {
       return DocumentRowKey(after_collection, after_document) + '\0';  // the very next key
     }
   }
@@ -71,6 +80,10 @@ absl::Status RecordError(const rocksdb::Status& status, RecordClass record_class
 
 }  // namespace
 
+bool IsExpired(const DocumentRow& row, absl::Time now) {
+  return row.expire_time_ms != 0 && absl::FromUnixMillis(row.expire_time_ms) <= now;
+}
+
 absl::Status DocumentNotFound(absl::string_view collection, absl::string_view document) {
   return MakeError(absl::StatusCode::kNotFound, "DOCUMENT_NOT_FOUND",
                    absl::StrCat("there is no document ", collection, "/", document));
@@ -80,7 +93,7 @@ std::string DocumentName(const DocumentRow& row) { return absl::StrCat(row.colle
 
 absl::StatusOr<DocumentRow> RocksdbReader::GetAnyDocument(absl::string_view collection,
                                                           absl::string_view document) const {
-  if (!IsValidName(collection) || !IsValidName(document)) return DocumentNotFound(collection, document);
+  if (!IsValidCollection(collection) || !IsValidName(document)) return DocumentNotFound(collection, document);
   ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_->Acquire());
   const std::string key = DocumentRowKey(collection, document);
   std::string value;
@@ -94,9 +107,14 @@ absl::StatusOr<DocumentRow> RocksdbReader::GetAnyDocument(absl::string_view coll
   return row;
 }
 
+bool RocksdbReader::IsGone(const DocumentRow& row) const {
+  if (row.state == DocumentState::kDeleting) return true;
+  return row.expire_time_ms != 0 && IsExpired(row, clock_ ? clock_() : absl::Now());
+}
+
 absl::StatusOr<DocumentRow> RocksdbReader::GetDocument(absl::string_view collection, absl::string_view document) const {
   ILRE_ASSIGN_OR_RETURN(DocumentRow row, GetAnyDocument(collection, document));
-  if (row.state == DocumentState::kDeleting) return DocumentNotFound(collection, document);
+  if (IsGone(row)) return DocumentNotFound(collection, document);
   return row;
 }
 
@@ -104,7 +122,7 @@ absl::StatusOr<KeyStoreReader::Page> RocksdbReader::ListDocuments(absl::string_v
                                                                   absl::string_view after) const {
   KeyStoreReader::Page page;
   if (page_size < 1) return errors::InvalidArgument("page_size must be at least 1");
-  if (!collection.empty() && !IsValidName(collection)) return page;
+  if (!IsListable(collection)) return page;
   ILRE_ASSIGN_OR_RETURN(const std::string start, PageStart(collection, after));
   ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_->Acquire());
   const std::string prefix = DocumentRowPrefix(collection);
@@ -118,7 +136,7 @@ absl::StatusOr<KeyStoreReader::Page> RocksdbReader::ListDocuments(absl::string_v
     if (!ParseDocumentRowKey(key, &its_collection, &its_document)) continue;
     absl::StatusOr<DocumentRow> row = ParseDocumentRow(key, FromSlice(records->value()));
     if (!row.ok()) row = DamagedRow(std::move(its_collection), std::move(its_document), row.status());
-    if (row->state == DocumentState::kDeleting) continue;
+    if (IsGone(*row)) continue;
     if (page.rows.size() == most) {
       page.next = DocumentName(page.rows.back());
       break;

@@ -14,17 +14,21 @@
 
 namespace ilre {
 
+// Whether it has expired at `now`.
+bool IsExpired(const DocumentRow& row, absl::Time now);
 absl::Status DocumentNotFound(absl::string_view collection, absl::string_view document);
 std::string DocumentName(const DocumentRow& row);  // "collection/document"
 
 // Contracts of the methods: KeyStoreReader's. Thread-safe.
 class RocksdbReader {
  public:
-  // `slot` must outlive this; `path` is the store's folder.
-  RocksdbReader(DatabaseSlot* slot, std::string path) : slot_(slot), path_(std::move(path)) {}
+  // `slot` must outlive this; `path` is the store's folder; `clock` says when documents expire, and if it is empty, the
+  // system does.
+  RocksdbReader(DatabaseSlot* slot, std::string path, std::function<absl::Time()> clock)
+      : slot_(slot), path_(std::move(path)), clock_(std::move(clock)) {}
 
   absl::StatusOr<DocumentRow> GetDocument(absl::string_view collection, absl::string_view document) const;
-  // Shows rows being deleted, too.
+  // Shows rows being deleted or expired, too.
   absl::StatusOr<DocumentRow> GetAnyDocument(absl::string_view collection, absl::string_view document) const;
   absl::StatusOr<KeyStoreReader::Page> ListDocuments(absl::string_view collection, int page_size,
                                                      absl::string_view after) const;
@@ -35,6 +39,9 @@ class RocksdbReader {
   absl::StatusOr<std::string> ReadText(const DocumentRow& row, uint32_t begin, uint32_t end) const;
   absl::StatusOr<std::string> ReadState(const DocumentRow& row) const;
   absl::StatusOr<KeyStoreReader::Stats> GetStats() const;
+
+  // Whether nobody shall see `row` any more, though it is still stored.
+  bool IsGone(const DocumentRow& row) const;
 
  private:
   // `block`, key and value of one record; views are valid during the call.
@@ -53,6 +60,7 @@ class RocksdbReader {
 
   DatabaseSlot* const slot_;
   const std::string path_;
+  const std::function<absl::Time()> clock_;
 };
 
 }  // namespace ilre

@@ -67,6 +67,15 @@ DocumentRow GoldenRow() {
           .has_postings = true};
 }
 
+// Version 2: with sizes, and of a tenant.
+DocumentRow GoldenSizedRow() {
+  DocumentRow row = GoldenRow();
+  row.collection = "acme.books";
+  row.record_bytes = 0x0102030405060708;
+  row.state_bytes = 65'536;
+  return row;
+}
+
 DocumentRow GoldenFailedRow() {
   DocumentRow row = GoldenRow();
   row.document = "broken";
@@ -84,6 +93,7 @@ LexicalData GoldenLexical() {
 
 std::vector<GoldenRecord> MakeGoldenRecords() {
   const std::string row_key = DocumentRowKey("books", "moby-dick"), failed_key = DocumentRowKey("books", "broken");
+  const std::string sized_key = DocumentRowKey("acme.books", "moby-dick");
   return {
       {"block_v1_bf16", RecordKind::kBlock, BlockKey(kUid, 0), GoldenBlock(0, 256, 190, 4, {{8, VectorType::kBf16}})},
       {"block_v1_int8", RecordKind::kBlock, BlockKey(kUid, 1),
@@ -92,11 +102,13 @@ std::vector<GoldenRecord> MakeGoldenRecords() {
       {"lexical_v1", RecordKind::kLexical, LexicalKey(kUid, 0), EncodeLexical(LexicalKey(kUid, 0), GoldenLexical())},
       {"row_v1_ready", RecordKind::kDocumentRow, row_key, EncodeDocumentRow(row_key, GoldenRow())},
       {"row_v1_failed", RecordKind::kDocumentRow, failed_key, EncodeDocumentRow(failed_key, GoldenFailedRow())},
+      {"row_v2", RecordKind::kDocumentRow, sized_key, EncodeDocumentRow(sized_key, GoldenSizedRow())},
       {"text_v1", RecordKind::kText, TextKey(kUid, 0), EncodeText(TextKey(kUid, 0), "Call me Ishmael. \xC3\xA9\n")},
       {"state_v1", RecordKind::kState, StateKey(kUid), EncodeState(StateKey(kUid), absl::string_view("\0\1\2\xFF", 4))},
       {"store_header_v1", RecordKind::kStoreHeader, StoreHeaderKey(), EncodeStoreHeader(StoreHeaderKey(), 1)},
       {"next_uid_v1", RecordKind::kNextUid, NextUidKey(), EncodeNextUid(NextUidKey(), kUid + 1)},
       {"owner_v1", RecordKind::kOwner, OwnerKey(kUid), EncodeOwner(OwnerKey(kUid), {"books", "moby-dick"})},
+      {"owner_v1_tenant", RecordKind::kOwner, OwnerKey(5), EncodeOwner(OwnerKey(5), {"acme.books", "moby-dick"})},
       {"owner_v1_deleted", RecordKind::kOwner, OwnerKey(3), EncodeOwner(OwnerKey(3), {"books", "old", true})},
   };
 }

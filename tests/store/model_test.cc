@@ -23,9 +23,13 @@ TEST(ModelTest, SaysWhatAMapWouldSay) {
   std::unique_ptr<RocksdbKeyStore> store;
   for (int i = 0; i < kOperations; ++i) {
     if (i % kOperationsBetweenReopenings == 0) {
+      if (store != nullptr) {
+        ASSERT_EQ(UsageDifference(*store, workload.expected()), "") << "before operation " << i;
+      }
       store.reset();
       ILRE_ASSERT_OK_AND_ASSIGN(store, RocksdbKeyStore::Open(folder.path(), options, env.get()));
       ASSERT_EQ(Difference(*store, workload.expected()), "") << "after operation " << i;
+      ASSERT_EQ(UsageDifference(*store, workload.expected()), "") << "after operation " << i;
     }
     ASSERT_EQ(workload.Step(store.get(), /*may_fail=*/false), "") << "operation " << i;
   }

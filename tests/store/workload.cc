@@ -13,9 +13,13 @@ constexpr HeadFormat kSmallHead = {.dim = 1, .type = VectorType::kBf16};
 
 std::string Name(const DocumentRow& row) { return absl::StrCat(row.collection, "/", row.document, ": "); }
 
-// Rows but for the time of change, which the store sets.
+constexpr int64_t kFarFutureMs = int64_t{1} << 50;
+
+// Rows but for the time of change and the sizes, which the store sets.
 bool SameRow(DocumentRow a, const DocumentRow& b) {
   a.update_time_ms = b.update_time_ms;
+  a.record_bytes = b.record_bytes;
+  a.state_bytes = b.state_bytes;
   return a == b;
 }
 
@@ -108,12 +112,39 @@ std::string Difference(const KeyStoreReader& store, const ExpectedStore& expecte
   return difference;
 }
 
+std::string UsageDifference(const KeyStore& store, const ExpectedStore& expected) {
+  std::map<std::string, KeyStore::Usage> tenants;
+  KeyStore::Usage total;
+  for (const auto& [name, document] : expected) {
+    const absl::StatusOr<DocumentRow> row = store.GetDocument(name.first, name.second);
+    if (!row.ok()) return row.status().ToString();
+    KeyStore::Usage& tenant = tenants[std::string(TenantOf(name.first))];
+    for (KeyStore::Usage* usage : {&tenant, &total}) {
+      ++usage->num_documents;
+      usage->bytes += row->record_bytes + row->state_bytes;
+    }
+  }
+  const auto difference = [](const std::string& whose, const KeyStore::Usage& has, const KeyStore::Usage& wanted) {
+    if (has.num_documents == wanted.num_documents && has.bytes == wanted.bytes) return std::string();
+    return absl::StrCat(whose, ": ", has.bytes, " bytes in ", has.num_documents, " documents and not ", wanted.bytes,
+                        " in ", wanted.num_documents);
+  };
+  for (const auto& [tenant, usage] : tenants) {
+    const std::string wrong = difference("tenant '" + tenant + "'", store.UsageOf(tenant), usage);
+    if (!wrong.empty()) return wrong;
+  }
+  return difference("the store", store.TotalUsage(), total);
+}
+
 Workload::Workload(uint64_t seed, int num_names) : random_(seed) {
   for (int i = 0; i < 8; ++i) full_.push_back(RandomBlock(&random_, kBlockTokens, {kSmallHead}));
   for (int i = 0; i < 8; ++i) {
     partial_.push_back(RandomBlock(&random_, static_cast<int>(1 + random_.Below(kBlockTokens - 1)), {kSmallHead}));
   }
-  for (int i = 0; i < num_names; ++i) names_.emplace_back(absl::StrCat("c", i % 3), absl::StrCat("d", i));
+  const std::vector<std::string> collections = {"c0", "t1.c1", "t2.c2"};
+  for (int i = 0; i < num_names; ++i) {
+    names_.emplace_back(collections[static_cast<size_t>(i) % collections.size()], absl::StrCat("d", i));
+  }
 }
 
 std::string Workload::Step(KeyStore* store, bool may_fail) {
@@ -145,7 +176,7 @@ std::string Workload::Judge(const std::string& what, const absl::Status& status,
 std::string Workload::Create(KeyStore* store, const Name& name) {
   const bool taken = expected_.count(name) != 0;
   DocumentRow row = NewRow(name.first, name.second);
-  row.expire_time_ms = static_cast<int64_t>(random_.Below(100));
+  row.expire_time_ms = random_.Below(2) == 0 ? 0 : kFarFutureMs + static_cast<int64_t>(random_.Below(100));
   const absl::StatusOr<DocumentRow> created = store->CreateDocument(row);
   if (created.ok() && !taken) expected_[name] = {.row = *created, .has_lexical = random_.Below(4) != 0};
   return Judge("create " + name.second, created.status(),
@@ -196,7 +227,7 @@ std::string Workload::Append(KeyStore* store, ExpectedDocument* document) {
 
 std::string Workload::ChangeRow(KeyStore* store, ExpectedDocument* document) {
   DocumentRow row = document->row;
-  row.expire_time_ms = static_cast<int64_t>(random_.Next() >> 20);
+  row.expire_time_ms = kFarFutureMs + static_cast<int64_t>(random_.Next() >> 20);
   if (random_.Below(4) == 0) {
     row.state = DocumentState::kFailed;
     row.failure = "because";

@@ -28,6 +28,9 @@ std::string Difference(const KeyStoreReader& store, const ExpectedDocument& docu
 // Of the whole store.
 std::string Difference(const KeyStoreReader& store, const ExpectedStore& expected);
 
+// Whether usage is as the rows say.
+std::string UsageDifference(const KeyStore& store, const ExpectedStore& expected);
+
 class Workload {
  public:
   // Documents have one of `num_names` names.
