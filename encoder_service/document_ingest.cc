@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
+#include "common/base/thread_pool.h"
 #include "common/retrieval/lexical.h"
 #include "common/retrieval/model_match.h"
 #include "xxhash.h"
@@ -30,7 +31,7 @@ absl::Status IngestOptions::Validate() const {
   return absl::OkStatus();
 }
 
-// A block with everything that belongs to it, alive until its commit.
+// A block with everything that belongs to it, alive until its commit. `lexical` is made there.
 struct DocumentIngest::FinishedBlock {
   std::vector<TokenId> ids;
   std::vector<uint32_t> ends;
@@ -93,6 +94,7 @@ absl::Status DocumentIngest::Restore() {
 }
 
 absl::Status DocumentIngest::Write(absl::string_view bytes) {
+  ILRE_RETURN_IF_ERROR(failure_);
   ILRE_RETURN_IF_ERROR(text_checker_.Take(bytes));
   while (!bytes.empty()) {
     const absl::string_view piece = bytes.substr(0, kPieceBytes);
@@ -104,7 +106,7 @@ absl::Status DocumentIngest::Write(absl::string_view bytes) {
     ILRE_RETURN_IF_ERROR(Tokenize(/*to_the_end=*/false));
     ILRE_RETURN_IF_ERROR(EncodeBlocks(/*to_the_end=*/false));
   }
-  return absl::OkStatus();
+  return PollCommit();
 }
 
 absl::Status DocumentIngest::Tokenize(bool to_the_end) {
@@ -131,11 +133,15 @@ absl::Status DocumentIngest::Tokenize(bool to_the_end) {
 }
 
 absl::Status DocumentIngest::EncodeBlocks(bool to_the_end) {
+  const ScopedPriority background(Priority::kBackground);
   while (state_.pending_ids.size() >= kBlockTokens || (to_the_end && !state_.pending_ids.empty())) {
-    if (options_.should_stop && options_.should_stop()) return errors::Cancelled("the ingest");
+    if (options_.should_stop && options_.should_stop()) {
+      ILRE_RETURN_IF_ERROR(CollectCommit());
+      return errors::Cancelled("the ingest");
+    }
     ILRE_RETURN_IF_ERROR(EncodeOneBlock(std::min<size_t>(kBlockTokens, state_.pending_ids.size())));
     if (!to_the_end && finished_.size() >= static_cast<size_t>(options_.commit_blocks)) {
-      ILRE_RETURN_IF_ERROR(CommitBlocks(DocumentState::kIngesting, EncodeIngestState(state_)));
+      ILRE_RETURN_IF_ERROR(StartCommit(DocumentState::kIngesting, EncodeIngestState(state_)));
     }
   }
   return absl::OkStatus();
@@ -158,9 +164,6 @@ absl::Status DocumentIngest::EncodeOneBlock(size_t num_tokens) {
     token_begin = block->ends[i];
   }
   state_.segmenter = segmenter.state();
-  if (model_.profile().lexical_postings) {
-    block->lexical = BuildLexical(block->text, block->ends, block->segment_starts.get());
-  }
   ILRE_ASSIGN_OR_RETURN(block->vectors, model_.EncodeBlock(block->ids, &state_.stream));
 
   state_.pending_ids.erase(state_.pending_ids.begin(), state_.pending_ids.begin() + static_cast<ptrdiff_t>(num_tokens));
@@ -176,24 +179,49 @@ absl::Status DocumentIngest::EncodeOneBlock(size_t num_tokens) {
   return absl::OkStatus();
 }
 
-absl::Status DocumentIngest::CommitBlocks(DocumentState row_state, absl::string_view state) {
-  Commit commit;
-  commit.row = row_;
-  commit.row.state = row_state;
-  commit.row.committed_bytes = progress_.received_bytes;
+absl::Status DocumentIngest::StartCommit(DocumentState row_state, std::string state) {
+  ILRE_RETURN_IF_ERROR(CollectCommit());
+  pending_.row = row_;
+  pending_.row.state = row_state;
+  pending_.row.committed_bytes = progress_.received_bytes;
   // Without a new block, what is stored stays: also the last, partial block of a document that is appended to. It lies
   // behind the state's blocks, its text is pending again, and the next block replaces it.
   if (!finished_.empty()) {
-    commit.row.num_blocks = state_.num_blocks;
-    commit.row.num_tokens = progress_.num_tokens;
-    commit.row.text_checksum = state_.text_checksum;
+    pending_.row.num_blocks = state_.num_blocks;
+    pending_.row.num_tokens = progress_.num_tokens;
+    pending_.row.text_checksum = state_.text_checksum;
   }
-  commit.state = state;
-  const uint64_t fingerprint = CombinedFingerprint(row_.model, row_.tokenizer, row_.profile);
+  pending_.state = std::move(state);
+  pending_.blocks = std::exchange(finished_, {});
+  is_committing_ = true;
+  side_thread_.Start([this] { CommitOnSideThread(); });
+  return absl::OkStatus();
+}
+
+absl::Status DocumentIngest::CollectCommit() {
+  ILRE_RETURN_IF_ERROR(failure_);
+  if (!is_committing_) return absl::OkStatus();
+  side_thread_.Wait();
+  is_committing_ = false;
+  failure_ = pending_.result.status();
+  ILRE_RETURN_IF_ERROR(failure_);
+  row_ = *std::move(pending_.result);
+  progress_.committed_bytes = row_.committed_bytes;
+  return absl::OkStatus();
+}
+
+absl::Status DocumentIngest::PollCommit() { return side_thread_.is_idle() ? CollectCommit() : absl::OkStatus(); }
+
+void DocumentIngest::CommitOnSideThread() {
+  const bool lexical = model_.profile().lexical_postings;
+  Commit commit;
+  commit.row = pending_.row;
+  commit.state = pending_.state;
+  const uint64_t fingerprint = CombinedFingerprint(commit.row.model, commit.row.tokenizer, commit.row.profile);
   const std::vector<HeadFormat> heads = model_.profile().HeadFormats();
-  for (const auto& finished : finished_) {
+  for (const auto& finished : pending_.blocks) {
     Commit::Block& block = commit.blocks.emplace_back();
-    block.data.document_uid = row_.uid;
+    block.data.document_uid = commit.row.uid;
     block.data.block = finished->number;
     block.data.fingerprint = fingerprint;
     block.data.text_begin = finished->text_begin;
@@ -206,22 +234,27 @@ absl::Status DocumentIngest::CommitBlocks(DocumentState row_state, absl::string_
       block.data.scales.push_back(vectors.scales);
     }
     block.text = finished->text;
-    if (model_.profile().lexical_postings) block.lexical = &finished->lexical;
+    if (lexical) {
+      finished->lexical = BuildLexical(finished->text, finished->ends, finished->segment_starts.get());
+      block.lexical = &finished->lexical;
+    }
   }
-  ILRE_ASSIGN_OR_RETURN(row_, store_.Apply(commit));
-  progress_.committed_bytes = row_.committed_bytes;
-  finished_.clear();
-  return absl::OkStatus();
+  pending_.result = store_.Apply(commit);
+  pending_.blocks.clear();
 }
 
 absl::Status DocumentIngest::Flush() {
+  ILRE_RETURN_IF_ERROR(failure_);
   ILRE_RETURN_IF_ERROR(Tokenize(/*to_the_end=*/false));
   ILRE_RETURN_IF_ERROR(EncodeBlocks(/*to_the_end=*/false));
+  ILRE_RETURN_IF_ERROR(CollectCommit());
   if (finished_.empty() && progress_.committed_bytes == progress_.received_bytes) return absl::OkStatus();
-  return CommitBlocks(DocumentState::kIngesting, EncodeIngestState(state_));
+  ILRE_RETURN_IF_ERROR(StartCommit(DocumentState::kIngesting, EncodeIngestState(state_)));
+  return CollectCommit();
 }
 
 absl::Status DocumentIngest::Finish() {
+  ILRE_RETURN_IF_ERROR(failure_);
   if (progress_.received_bytes == 0) {
     return MakeError(absl::StatusCode::kInvalidArgument, "EMPTY_DOCUMENT", "the document is empty");
   }
@@ -229,10 +262,11 @@ absl::Status DocumentIngest::Finish() {
   ILRE_RETURN_IF_ERROR(Tokenize(/*to_the_end=*/false));
   ILRE_RETURN_IF_ERROR(EncodeBlocks(/*to_the_end=*/false));
   // What is appended later goes on from here: the end of this text may be tokenized otherwise once more follows.
-  const std::string state = EncodeIngestState(state_);
+  std::string state = EncodeIngestState(state_);
   ILRE_RETURN_IF_ERROR(Tokenize(/*to_the_end=*/true));
   ILRE_RETURN_IF_ERROR(EncodeBlocks(/*to_the_end=*/true));
-  return CommitBlocks(DocumentState::kReady, state);
+  ILRE_RETURN_IF_ERROR(StartCommit(DocumentState::kReady, std::move(state)));
+  return CollectCommit();
 }
 
 }  // namespace ilre

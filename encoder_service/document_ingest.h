@@ -13,6 +13,7 @@
 #include "common/retrieval/retrieval_model.h"
 #include "common/store/key_store.h"
 #include "encoder_service/ingest_state.h"
+#include "encoder_service/side_thread.h"
 #include "encoder_service/text_checker.h"
 
 namespace ilre {
@@ -20,7 +21,7 @@ namespace ilre {
 struct IngestOptions {
   // Blocks computed between two commits. More: less to sync; fewer: less to do again after a crash.
   int commit_blocks = 64;
-  // Asked before each block; true stops with CANCELLED. Everything committed stays.
+  // Asked before each block; true stops with CANCELLED, once a commit that has begun is done. Everything committed stays.
   std::function<bool()> should_stop;
   absl::Status Validate() const;
 };
@@ -31,8 +32,14 @@ struct IngestProgress {
   uint64_t num_tokens = 0;       // in whole blocks so far
 };
 
+// Blocks are computed on the calling thread and the default pool, as background work: questions go first. Meanwhile the
+// blocks before them are indexed and committed on a thread of this object: at most `commit_blocks` of them wait there.
+//
 // Not thread-safe: one caller at a time. After an error other than INVALID_ARGUMENT for bytes that were refused, give
 // it up and begin a new one: it goes on from what was committed. The model and store must outlive it.
+//
+// An error of a commit surfaces with the next call that can tell it, Flush or Finish at the latest. When this is
+// destroyed, a commit that has begun is finished: more may then be durable than was reported, never less.
 //
 // Stored blocks depend on the bytes alone, not on how they were cut into calls, where commits fell, or how often the
 // ingest was interrupted.
@@ -52,7 +59,7 @@ class DocumentIngest {
   const IngestProgress& progress() const { return progress_; }
   const DocumentRow& row() const { return row_; }
 
-  // The next bytes, cut anywhere. INVALID_ARGUMENT with reason NOT_UTF8 or BINARY_TEXT naming the byte's offset:
+  // The next bytes, cut anywhere. Returns when their whole blocks are computed; commits follow by themselves. INVALID_ARGUMENT with reason NOT_UTF8 or BINARY_TEXT naming the byte's offset:
   // nothing of this call counts then.
   absl::Status Write(absl::string_view bytes);
 
@@ -71,7 +78,13 @@ class DocumentIngest {
   absl::Status Tokenize(bool to_the_end);
   absl::Status EncodeBlocks(bool to_the_end);
   absl::Status EncodeOneBlock(size_t num_tokens);
-  absl::Status CommitBlocks(DocumentState row_state, absl::string_view state);
+  // Hands the blocks computed so far to the side thread, once that is done with those before.
+  absl::Status StartCommit(DocumentState row_state, std::string state);
+  // Waits for the commit at hand and takes its result.
+  absl::Status CollectCommit();
+  // The same if it is done.
+  absl::Status PollCommit();
+  void CommitOnSideThread();
 
   KeyStore& store_;
   const RetrievalModel& model_;
@@ -79,9 +92,21 @@ class DocumentIngest {
   DocumentRow row_;
   IngestState state_;
   IngestProgress progress_;
-  std::vector<std::unique_ptr<FinishedBlock>> finished_;  // computed, not committed
+  std::vector<std::unique_ptr<FinishedBlock>> finished_;  // computed, not handed over
   size_t untried_bytes_ = 0;                              // received since tokenizing was last tried
   TextChecker text_checker_;
+
+  // A commit at hand. Belongs to the side thread from Start until it is idle again.
+  struct PendingCommit {
+    DocumentRow row;
+    std::string state;
+    std::vector<std::unique_ptr<FinishedBlock>> blocks;
+    absl::StatusOr<DocumentRow> result;
+  };
+  PendingCommit pending_;
+  bool is_committing_ = false;  // a commit was started and its result not taken
+  absl::Status failure_;        // of a commit: nothing goes on after it
+  SideThread side_thread_;      // the last member: it ends before what it works on
 };
 
 }  // namespace ilre

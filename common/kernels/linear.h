@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "common/base/thread_pool.h"
 #include "common/kernels/aligned.h"
@@ -40,6 +41,7 @@ class PackedLinear {
 
   // Writes row `output` of W, exactly, as [in] floats: an embedding tied to the output projection needs no second copy.
   void CopyRow(int64_t output, float* weights) const;
+  std::vector<float> Bias() const { return {bias_.begin(), bias_.begin() + out_}; }  // [out]
 
  private:
   int64_t out_ = 0, in_ = 0;

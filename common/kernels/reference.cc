@@ -20,6 +20,38 @@ void Linear(const float* x, int64_t rows, const uint16_t* weight, int64_t out, i
   }
 }
 
+namespace {
+
+// Rounds x [count] to int8. Returns the scale.
+float RoundToInt8(const float* x, int64_t count, int* values) {
+  float largest = 0;
+  for (int64_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(x[i]));
+  for (int64_t i = 0; i < count; ++i) values[i] = static_cast<int>(std::nearbyint(x[i] * (127.0f / largest)));
+  return largest / 127.0f;
+}
+
+}  // namespace
+
+void Int8Linear(const float* x, int64_t rows, const float* weight, int64_t out, int64_t in, const float* bias,
+                float* y) {
+  constexpr int64_t kBlock = 64;
+  std::vector<int> w(in), v(in);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t o = 0; o < out; ++o) {
+      const float weight_scale = RoundToInt8(weight + o * in, in, w.data());
+      float sum = 0;
+      for (int64_t begin = 0; begin < in; begin += kBlock) {
+        const int64_t count = std::min(kBlock, in - begin);
+        const float scale = RoundToInt8(x + r * in + begin, count, v.data());
+        int products = 0;
+        for (int64_t i = 0; i < count; ++i) products += v[i] * w[begin + i];
+        sum = std::fma(static_cast<float>(products), scale, sum);
+      }
+      y[r * out + o] = sum * weight_scale + bias[o];
+    }
+  }
+}
+
 void BandedAttention(const BandedAttentionArgs& args) {
   const int64_t d = args.head_dim;
   const int64_t q_stride = args.q_stride != 0 ? args.q_stride : args.num_heads * d;

@@ -11,6 +11,10 @@ namespace ilre::kernels::reference {
 // y: [rows, out] = x [rows, in] times weight [out, in] (bf16 bits) transposed, plus bias [out] or null.
 void Linear(const float* x, int64_t rows, const uint16_t* weight, int64_t out, int64_t in, const float* bias, float* y);
 
+// As common/kernels/int8_linear.h defines it, of weights as floats; exact sums, so equal to it bit for bit.
+void Int8Linear(const float* x, int64_t rows, const float* weight, int64_t out, int64_t in, const float* bias,
+                float* y);
+
 // The same arguments and strides as the kernel.
 void BandedAttention(const BandedAttentionArgs& args);
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <new>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,8 +14,10 @@
 #include "common/kernels/banded_attention.h"
 #include "common/kernels/elementwise.h"
 #include "common/kernels/linear.h"
+#include "common/model/cpu_stream.h"
 #include "common/model/layer_names.h"
 #include "common/model/loaded_tensors.h"
+#include "common/model/rotary_table.h"
 
 namespace ilre {
 namespace {
@@ -77,28 +79,6 @@ class TensorReader {
   LoadedTensors read_;
 };
 
-// Cosines and sines of places, [places, d / 2] each.
-struct RotaryTable {
-  std::vector<float> cosines, sines;
-
-  RotaryTable() = default;
-  RotaryTable(const std::vector<float>& frequencies, int64_t first, int64_t count) {
-    cosines.reserve(static_cast<size_t>(count) * frequencies.size());
-    sines.reserve(cosines.capacity());
-    Append(frequencies, first, count);
-  }
-  // Places [first, first + count).
-  void Append(const std::vector<float>& frequencies, int64_t first, int64_t count) {
-    for (int64_t place = first; place < first + count; ++place) {
-      for (const float frequency : frequencies) {
-        const float angle = static_cast<float>(place) * frequency;
-        cosines.push_back(std::cos(angle));
-        sines.push_back(std::sin(angle));
-      }
-    }
-  }
-};
-
 // Keys (rotated) and values of all layers in one piece of memory, which the system hands out as it is filled.
 class CpuKvCache : public KvCache {
  public:
@@ -133,7 +113,7 @@ struct Segment {
 
 // Buffers of one call, reused from layer to layer.
 struct Scratch {
-  std::vector<float> normed, qkv, attended, gate_up, hidden, keys, values;
+  std::vector<float> normed, qkv, attended, gate_up, hidden;
 };
 
 class CpuDecoder : public Decoder {
@@ -154,6 +134,7 @@ class CpuDecoder : public Decoder {
   int64_t qkv_width() const { return query_width() + 2 * key_width(); }
 
   absl::StatusOr<CpuLayer> ReadLayer(TensorReader& reader, int layer) const;
+  void MakeStream();
   std::vector<float> Embed(absl::Span<const TokenId> ids) const;  // [n, D]
   // Fills scratch->qkv [n, (H + 2G) d], unrotated.
   void Project(const CpuLayer& layer, const std::vector<float>& x, int64_t n, Scratch* scratch) const;
@@ -170,9 +151,6 @@ class CpuDecoder : public Decoder {
                      std::vector<std::vector<float>>* outputs) const;
   void CopyProjectionTaps(absl::Span<const Tap> taps, int layer, const Scratch& scratch, int64_t n,
                           std::vector<std::vector<float>>* outputs) const;
-  // Sinks, window and these tokens, one after the other: [past + n, G d] each. Returns the number of sinks.
-  int64_t GatherStream(const StreamState::Layer& past, int64_t n, Scratch* scratch) const;
-  void AdvanceStream(int64_t n, int64_t window, const Scratch& scratch, StreamState::Layer* layer) const;
 
   // Where the sequences' tokens lie in a batch, checked against caches and weights.
   absl::StatusOr<std::vector<Segment>> LayOut(absl::Span<const Sequence> sequences) const;
@@ -187,7 +165,8 @@ class CpuDecoder : public Decoder {
   PackedLinear output_;             // [V, D], or empty
   std::vector<float> final_norm_;   // [D], or empty
   std::vector<CpuLayer> layers_;
-  mutable ThreadPool calling_thread_{1};  // for kernels inside a loop over sequences
+  std::unique_ptr<const CpuStream> stream_;  // over these weights
+  mutable ThreadPool calling_thread_{1};     // for kernels inside a loop over sequences
 };
 
 absl::StatusOr<CpuLayer> CpuDecoder::ReadLayer(TensorReader& reader, int index) const {
@@ -225,6 +204,7 @@ absl::Status CpuDecoder::Init(const Checkpoint& checkpoint, const DecoderOptions
     ILRE_ASSIGN_OR_RETURN(CpuLayer weights, ReadLayer(reader, layer));
     layers_.push_back(std::move(weights));
   }
+  MakeStream();
   if (num_layers_ < config_.num_layers) return absl::OkStatus();
   ILRE_ASSIGN_OR_RETURN(final_norm_, reader.Floats(kFinalNormName, config_.hidden_size));
   if (!config_.tied_embeddings) {
@@ -319,70 +299,25 @@ bool WantsProjection(absl::Span<const Tap> taps, int layer) {
                      [&](const Tap& tap) { return tap.layer == layer && tap.kind != Tap::Kind::kInput; });
 }
 
-int64_t CpuDecoder::GatherStream(const StreamState::Layer& past, int64_t n, Scratch* scratch) const {
-  const int64_t width = key_width(), sinks = static_cast<int64_t>(past.sink_keys.size()) / width,
-                num_past = sinks + static_cast<int64_t>(past.window_keys.size()) / width;
-  const auto gather = [&](const std::vector<uint16_t>& sink, const std::vector<uint16_t>& window, int64_t column,
-                          std::vector<float>* out) {
-    out->resize(static_cast<size_t>((num_past + n) * width));
-    kernels::ConvertFromBf16(sink.data(), static_cast<int64_t>(sink.size()), out->data());
-    kernels::ConvertFromBf16(window.data(), static_cast<int64_t>(window.size()), out->data() + sinks * width);
-    for (int64_t row = 0; row < n; ++row) {
-      std::copy_n(scratch->qkv.data() + row * qkv_width() + column, width, out->data() + (num_past + row) * width);
-    }
-  };
-  gather(past.sink_keys, past.window_keys, query_width(), &scratch->keys);
-  gather(past.sink_values, past.window_values, query_width() + width, &scratch->values);
-  return sinks;
-}
-
-void CpuDecoder::AdvanceStream(int64_t n, int64_t window, const Scratch& scratch, StreamState::Layer* layer) const {
-  const int64_t width = key_width();
-  const auto append = [&](int64_t column, std::vector<uint16_t>* bits) {
-    const size_t old = bits->size();
-    bits->resize(old + static_cast<size_t>(n * width));
-    for (int64_t row = 0; row < n; ++row) {
-      kernels::ConvertToBf16(scratch.qkv.data() + row * qkv_width() + column, width, bits->data() + old + row * width);
-    }
-    const size_t keep = static_cast<size_t>(window * width);
-    if (bits->size() > keep) bits->erase(bits->begin(), bits->end() - static_cast<ptrdiff_t>(keep));
-  };
-  append(query_width(), &layer->window_keys);
-  append(query_width() + width, &layer->window_values);
+void CpuDecoder::MakeStream() {
+  const auto or_null = [](const std::vector<float>& values) { return values.empty() ? nullptr : values.data(); };
+  std::vector<StreamLayer> layers;
+  for (const CpuLayer& layer : layers_) {
+    layers.push_back({layer.attention_norm.data(), layer.ffn_norm.data(), or_null(layer.query_norm),
+                      or_null(layer.key_norm), &layer.qkv, &layer.output, &layer.gate_up, &layer.down});
+  }
+  stream_ = std::make_unique<CpuStream>(config_, embedding_, std::move(layers));
 }
 
 absl::Status CpuDecoder::StreamBlock(absl::Span<const TokenId> ids, absl::Span<const Tap> taps, StreamState* state,
                                      std::vector<std::vector<float>>* outputs) const {
   ILRE_RETURN_IF_ERROR(CheckIds(ids));
   ILRE_RETURN_IF_ERROR(CheckTaps(taps));
-  const int depth = DepthOf(taps);
-  if (ids.empty() || ids.size() > kMaxStreamTokens || static_cast<int>(state->layers.size()) < depth) {
+  if (ids.empty() || ids.size() > kMaxStreamTokens || static_cast<int>(state->layers.size()) < DepthOf(taps)) {
     return errors::InvalidArgument("a stream takes 1 to 256 tokens at a time, over a state of enough layers");
   }
-  outputs->assign(taps.size(), {});
-  const int64_t n = static_cast<int64_t>(ids.size());
-  std::vector<float> x = Embed(ids);
-  Scratch scratch;
-  std::optional<RotaryTable> rotary;  // the past is as long in every layer
-  for (int layer = 0;; ++layer) {
-    CopyInputTaps(taps, layer, x, n, outputs);
-    if (layer == depth && !WantsProjection(taps, layer)) return absl::OkStatus();
-    Project(layers_[layer], x, n, &scratch);
-    CopyProjectionTaps(taps, layer, scratch, n, outputs);
-    if (layer == depth) return absl::OkStatus();
-    StreamState::Layer& past = state->layers[layer];
-    const int64_t num_sinks = GatherStream(past, n, &scratch);
-    const int64_t total = static_cast<int64_t>(scratch.keys.size()) / key_width(), num_past = total - n;
-    AdvanceStream(n, state->window, scratch, &past);
-    if (!rotary.has_value()) rotary.emplace(frequencies_, 0, total);
-    kernels::Rope(scratch.keys.data(), total, config_.num_kv_heads, config_.head_dim, rotary->cosines.data(),
-                  rotary->sines.data(), DefaultPool());
-    const int64_t offset = num_past * config_.head_dim / 2;
-    kernels::Rope(scratch.qkv.data(), n, config_.num_heads, config_.head_dim, rotary->cosines.data() + offset,
-                  rotary->sines.data() + offset, DefaultPool(), qkv_width());
-    Attend(scratch.keys.data(), scratch.values.data(), n, num_past, num_sinks, state->window, &scratch);
-    Finish(layers_[layer], n, &scratch, &x);
-  }
+  stream_->RunBlock(ids, taps, state, outputs);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<KvCache>> CpuDecoder::NewCache(int64_t max_tokens) const {

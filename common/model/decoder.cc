@@ -46,7 +46,13 @@ int Decoder::DepthOf(absl::Span<const Tap> taps) {
   return depth;
 }
 
-absl::StatusOr<StreamState> Decoder::StartStream(absl::Span<const TokenId> prefix, int depth, int64_t window) const {
+absl::StatusOr<StreamState> Decoder::StartStream(absl::Span<const TokenId> prefix, int depth, int64_t window,
+                                                 StreamArithmetic arithmetic) const {
+  if (arithmetic != StreamArithmetic::kBf16 && device_ != "cpu") {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "ARITHMETIC_UNAVAILABLE",
+                     absl::StrCat("int8 arithmetic is for the device cpu, not ", device_,
+                                  ": use a profile with bf16 arithmetic"));
+  }
   if (prefix.empty() || prefix.size() > kMaxStreamTokens) {
     return errors::InvalidArgument(absl::StrCat("a stream's prefix has ", prefix.size(), " tokens, not 1 to ",
                                                 static_cast<int>(kMaxStreamTokens)));
@@ -56,6 +62,7 @@ absl::StatusOr<StreamState> Decoder::StartStream(absl::Span<const TokenId> prefi
   }
   if (window < 1 || window > 1 << 20) return errors::InvalidArgument(absl::StrCat("window of ", window, " tokens"));
   StreamState state;
+  state.arithmetic = arithmetic;
   state.layers.resize(depth);
   state.window = kMaxStreamTokens;  // the prefix sees all of itself
   const Tap deepest{Tap::Kind::kInput, depth};

@@ -27,6 +27,12 @@ struct Tap {
   int layer = 0;  // from 0; an input of layer num_layers is what the last layer leaves
 };
 
+// What the linear layers of a stream are computed in. Kept with every document: the numbers are never to change.
+enum class StreamArithmetic {
+  kBf16 = 0,  // weights in bfloat16, activations in float32
+  kInt8 = 1,  // both rounded to int8 (common/kernels/int8_linear.h): several times as fast where there is VNNI
+};
+
 // The past of a stream, for each layer: keys (before rotation) and values of the sinks, which are the stream's first
 // tokens, and of the last `window` tokens after them. Kept as bfloat16 bits, so that a stored and restored stream goes
 // on bit for bit as an unbroken one. Plain data: copy it to fork a stream.
@@ -37,6 +43,7 @@ struct StreamState {
   };
   std::vector<Layer> layers;  // [depth]
   int64_t window = 0;         // tokens a token sees before itself, sinks apart (itself counted)
+  StreamArithmetic arithmetic = StreamArithmetic::kBf16;
 };
 
 // Keys and values of a whole sequence, for every layer. Owned by one sequence; not thread-safe.
@@ -77,7 +84,9 @@ class Decoder {
   static int DepthOf(absl::Span<const Tap> taps);
 
   // Starts a stream whose sinks are `prefix` (1 to kMaxStreamTokens tokens), through layers [0, depth).
-  absl::StatusOr<StreamState> StartStream(absl::Span<const TokenId> prefix, int depth, int64_t window) const;
+  // FAILED_PRECONDITION with reason ARITHMETIC_UNAVAILABLE where the device does not compute so: int8 is for "cpu".
+  absl::StatusOr<StreamState> StartStream(absl::Span<const TokenId> prefix, int depth, int64_t window,
+                                          StreamArithmetic arithmetic = StreamArithmetic::kBf16) const;
 
   // Runs the next 1 to kMaxStreamTokens tokens: each sees the sinks, the window before it and itself. Positions are
   // places in the cache of this call, so they stay below sinks + window + kMaxStreamTokens however long the stream is.

@@ -134,6 +134,7 @@ std::vector<Tap> RetrievalProfile::QueryTaps(std::vector<int>* tap_of_head) cons
 std::string RetrievalProfile::EncodingFingerprint() const {
   std::string canonical = absl::StrCat("ilre-encoding-1|", model, "|", prefix.size(), ":", prefix, "|", window, "|",
                                        max_segment, "|", lexical_postings ? 1 : 0);
+  if (arithmetic != StreamArithmetic::kBf16) absl::StrAppend(&canonical, "|arithmetic ", static_cast<int>(arithmetic));
   uint64_t hash = XXH3_64bits(canonical.data(), canonical.size());
   for (const RetrievalHead& head : heads) {
     canonical = absl::StrCat(static_cast<int>(head.kind), "|", head.layer, "|", head.dim, "|",

@@ -46,6 +46,7 @@ struct RetrievalProfile {
   // --- What stored bytes depend on.
   std::string prefix;            // the stream's sinks, before every document; control tokens are parsed
   int window = 256;              // tokens that a token sees
+  StreamArithmetic arithmetic = StreamArithmetic::kBf16;  // of the layers below the heads
   int max_segment = 96;          // tokens; longer sentences and lines are cut
   bool lexical_postings = true;  // whether words are indexed beside the vectors
   std::vector<RetrievalHead> heads;

@@ -189,6 +189,8 @@ std::string ReadProfile(const Json& json, RetrievalProfile* profile) {
   reader.Required("model", &profile->model);
   reader.Required("prefix", &profile->prefix);
   reader.Optional("window", &profile->window);
+  reader.Enum<StreamArithmetic>("arithmetic", {{"bf16", StreamArithmetic::kBf16}, {"int8", StreamArithmetic::kInt8}},
+                                &profile->arithmetic);
   reader.Optional("max_segment", &profile->max_segment);
   reader.Optional("lexical_postings", &profile->lexical_postings);
   reader.Optional("neutral_passage", &profile->neutral_passage);
@@ -269,6 +271,7 @@ Json ProfileJson(const RetrievalProfile& profile) {
                {"model", profile.model},
                {"prefix", profile.prefix},
                {"window", profile.window},
+               {"arithmetic", profile.arithmetic == StreamArithmetic::kBf16 ? "bf16" : "int8"},
                {"max_segment", profile.max_segment},
                {"lexical_postings", profile.lexical_postings},
                {"heads", Json::array()},

@@ -72,6 +72,7 @@ RetrievalProfile FullProfile() {
   profile.model = "0123456789abcdef";
   profile.prefix = "<|im_start|>user\n";
   profile.window = 200;
+  profile.arithmetic = StreamArithmetic::kInt8;
   profile.max_segment = 50;
   profile.lexical_postings = true;
   profile.heads = {Probe(1, 2, 3), KeyHead(), Probe(2, 8, 5)};
@@ -120,6 +121,7 @@ void ExpectEqual(const RetrievalProfile& a, const RetrievalProfile& b) {
   EXPECT_EQ(a.model, b.model);
   EXPECT_EQ(a.prefix, b.prefix);
   EXPECT_EQ(a.window, b.window);
+  EXPECT_EQ(a.arithmetic, b.arithmetic);
   EXPECT_EQ(a.max_segment, b.max_segment);
   EXPECT_EQ(a.lexical_postings, b.lexical_postings);
   EXPECT_EQ(a.neutral_passage, b.neutral_passage);
@@ -202,7 +204,7 @@ TEST_F(BadProfileTest, FieldsThatNobodyKnowsAreRefusedWhereverTheyStand) {
 }
 
 TEST_F(BadProfileTest, FieldsOfAnotherTypeAreNamed) {
-  for (const char* field : {"name", "model", "prefix", "window", "max_segment", "lexical_postings", "neutral_passage",
+  for (const char* field : {"name", "model", "prefix", "window", "arithmetic", "max_segment", "lexical_postings", "neutral_passage",
                             "question_prefix", "scoring", "neighbour_weight", "budget", "prompt_floor", "min_prompt",
                             "heads", "attention", "lexical", "second_look", "rerank"}) {
     ExpectRefused([&](Json* json) { (*json)[field] = nullptr; }, field[0] == 'h' ? "heads" : field);
@@ -212,6 +214,7 @@ TEST_F(BadProfileTest, FieldsOfAnotherTypeAreNamed) {
   ExpectRefused([](Json* json) { (*json)["heads"][1]["query_heads"] = {1, "two"}; }, "query_heads");
   ExpectRefused([](Json* json) { (*json)["heads"][0]["type"] = "fp4"; }, "'fp4'");
   ExpectRefused([](Json* json) { (*json)["scoring"] = "best"; }, "'best'");
+  ExpectRefused([](Json* json) { (*json)["arithmetic"] = "int4"; }, "'int4'");
 }
 
 TEST_F(BadProfileTest, WhatIsMissingIsNamed) {
@@ -247,6 +250,7 @@ TEST(ProfileTest, TheFingerprintChangesWithWhatIsStoredAndWithNothingElse) {
       {"window", [](RetrievalProfile* p) { ++p->window; }},
       {"max_segment", [](RetrievalProfile* p) { ++p->max_segment; }},
       {"lexical_postings", [](RetrievalProfile* p) { p->lexical_postings = false; }},
+      {"arithmetic", [](RetrievalProfile* p) { p->arithmetic = StreamArithmetic::kBf16; }},
       {"a head less", [](RetrievalProfile* p) { p->heads.pop_back(); }},
       {"order of heads", [](RetrievalProfile* p) { std::swap(p->heads[0], p->heads[2]); }},
       {"kind", [](RetrievalProfile* p) { p->heads[1].kind = RetrievalHead::Kind::kProbe; }},

@@ -1,0 +1,375 @@
+#include "common/model/cpu_stream.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "common/base/thread_pool.h"
+#include "common/kernels/banded_attention.h"
+#include "common/kernels/elementwise.h"
+
+namespace ilre {
+namespace {
+
+using kernels::Accumulate;
+using kernels::AlignedVector;
+using kernels::Int8Linear;
+using kernels::PackedLinear;
+
+// Rows of a slice: few enough that what passes from one step to the next stays in the second-level cache, enough that
+// reading the weights once for each slice does not count.
+constexpr int64_t kSliceRows = 64;
+
+// Columns of the feed-forward layer that a slice computes at a time.
+constexpr int64_t kFfnColumns = 256;
+
+struct Range {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+
+bool WantsProjection(absl::Span<const Tap> taps, int layer) {
+  return std::any_of(taps.begin(), taps.end(),
+                     [&](const Tap& tap) { return tap.layer == layer && tap.kind != Tap::Kind::kInput; });
+}
+
+// What one thread needs for one slice; kept for the next.
+struct SliceScratch {
+  static SliceScratch& Get() {
+    thread_local SliceScratch scratch;
+    return scratch;
+  }
+  // [slice rows, ...]
+  AlignedVector<float> normed, attended, gate_up, hidden;
+  kernels::Int8Rows int8;
+};
+
+// What the slices of one block share; kept by each calling thread for its next block.
+struct BlockScratch {
+  AlignedVector<float> x;    // [n, D]
+  AlignedVector<float> qkv;  // [n, (H + 2G) d]; queries are rotated in place
+  // Sinks, window and the block's own tokens, one after the other: [past + n, G d] each. Two of each, since slices that
+  // are done with a layer write into the next one's while others still read.
+  struct Cache {
+    AlignedVector<float> keys, values;  // keys rotated
+  } caches[2];
+};
+
+template <typename T>
+void Grow(AlignedVector<T>& memory, int64_t size) {
+  if (static_cast<int64_t>(memory.size()) < size) memory.resize(static_cast<size_t>(size));
+}
+
+}  // namespace
+
+struct CpuStream::Int8Layer {
+  std::once_flag once;
+  Int8Linear qkv, output, gate_up, down;
+};
+
+CpuStream::CpuStream(const ModelConfig& config, const PackedLinear& embedding, std::vector<StreamLayer> layers)
+    : config_(config),
+      embedding_(embedding),
+      layers_(std::move(layers)),
+      frequencies_(RotaryFrequencies(config)),
+      int8_layers_(new Int8Layer[layers_.size()]) {}
+
+CpuStream::~CpuStream() = default;
+
+const CpuStream::Int8Layer& CpuStream::int8_layer(int layer) const {
+  Int8Layer& weights = int8_layers_[layer];
+  std::call_once(weights.once, [&] {
+    weights.qkv = Int8Linear::FromPacked(*layers_[layer].qkv);
+    weights.output = Int8Linear::FromPacked(*layers_[layer].output);
+    weights.gate_up = Int8Linear::FromPacked(*layers_[layer].gate_up);
+    weights.down = Int8Linear::FromPacked(*layers_[layer].down);
+  });
+  return weights;
+}
+
+std::shared_ptr<const RotaryTable> CpuStream::Rotary(int64_t count) const {
+  std::lock_guard<std::mutex> lock(rotary_mutex_);
+  if (rotary_ == nullptr || rotary_->cosines.size() < static_cast<size_t>(count) * frequencies_.size()) {
+    rotary_ = std::make_shared<const RotaryTable>(frequencies_, 0, count);
+  }
+  return rotary_;
+}
+
+// One call of RunBlock.
+class CpuStream::Block {
+ public:
+  Block(const CpuStream& stream, absl::Span<const TokenId> ids, absl::Span<const Tap> taps, StreamState* state,
+        std::vector<std::vector<float>>* outputs, BlockScratch& scratch);
+  void Run();
+
+ private:
+  int64_t hidden() const { return config_.hidden_size; }
+  int64_t head_dim() const { return config_.head_dim; }
+  int64_t query_width() const { return config_.num_heads * config_.head_dim; }
+  int64_t key_width() const { return config_.num_kv_heads * config_.head_dim; }
+  int64_t qkv_width() const { return query_width() + 2 * key_width(); }
+  float* x(int64_t row) const { return scratch_.x.data() + row * hidden(); }
+  float* qkv(int64_t row) const { return scratch_.qkv.data() + row * qkv_width(); }
+  BlockScratch::Cache& cache(int layer) const { return scratch_.caches[layer % 2]; }
+  bool needs_projection(int layer) const { return layer < depth_ || WantsProjection(taps_, layer); }
+
+  // Tokens of the stream before the block, in the cache.
+  int64_t num_sinks(const StreamState::Layer& past) const {
+    return static_cast<int64_t>(past.sink_keys.size()) / key_width();
+  }
+  int64_t num_past(const StreamState::Layer& past) const {
+    return num_sinks(past) + static_cast<int64_t>(past.window_keys.size()) / key_width();
+  }
+
+  void ForEachSlice(const std::function<void(Range)>& run);
+  // A slice's way into a layer: taps of its input, projections, keys and values for all.
+  void EnterLayer(int layer, Range rows);
+  // Its way through the rest: attention and feed-forward, added to x.
+  void LeaveLayer(int layer, Range rows);
+  // The past of a layer, into its cache.
+  void GatherPast(int layer);
+  // Sinks and window as the next block finds them.
+  void AdvanceState(int layer);
+
+  void NormAndProject(int layer, Range rows);
+  void ShareKeysAndValues(int layer, Range rows);
+  void CopyInputTaps(int layer, Range rows);
+  void CopyProjectionTaps(int layer, Range rows);
+  void Attend(int layer, Range rows, float* out);
+  void FeedForward(int layer, Range rows);
+
+  const CpuStream& stream_;
+  const ModelConfig& config_;
+  const absl::Span<const TokenId> ids_;
+  const absl::Span<const Tap> taps_;
+  StreamState* const state_;
+  std::vector<std::vector<float>>* const outputs_;
+  BlockScratch& scratch_;
+  const int depth_;
+  const int64_t n_;
+  const bool int8_;
+  int64_t num_past_ = 0;  // the same in every layer
+  std::shared_ptr<const RotaryTable> rotary_;
+};
+
+CpuStream::Block::Block(const CpuStream& stream, absl::Span<const TokenId> ids, absl::Span<const Tap> taps,
+                        StreamState* state, std::vector<std::vector<float>>* outputs, BlockScratch& scratch)
+    : stream_(stream),
+      config_(stream.config_),
+      ids_(ids),
+      taps_(taps),
+      state_(state),
+      outputs_(outputs),
+      scratch_(scratch),
+      depth_(Decoder::DepthOf(taps)),
+      n_(static_cast<int64_t>(ids.size())),
+      int8_(state->arithmetic == StreamArithmetic::kInt8) {
+  Grow(scratch_.x, n_ * hidden());
+  Grow(scratch_.qkv, n_ * qkv_width());
+  if (depth_ > 0) {
+    num_past_ = num_past(state->layers[0]);
+    rotary_ = stream.Rotary(num_past_ + n_);
+    for (BlockScratch::Cache& cache : scratch_.caches) {
+      Grow(cache.keys, (num_past_ + n_) * key_width());
+      Grow(cache.values, (num_past_ + n_) * key_width());
+    }
+  }
+  outputs_->assign(taps.size(), {});
+  for (size_t i = 0; i < taps.size(); ++i) {
+    const int64_t width = taps[i].kind == Tap::Kind::kInput ? hidden()
+                          : taps[i].kind == Tap::Kind::kKey ? key_width()
+                                                            : query_width();
+    (*outputs_)[i].resize(static_cast<size_t>(n_ * width));
+  }
+}
+
+void CpuStream::Block::Run() {
+  const int64_t slices = (n_ + kSliceRows - 1) / kSliceRows;
+  for (int layer = 0; layer <= depth_; ++layer) {
+    // Task 0 is what a layer's past needs; the others are slices.
+    DefaultPool().ParallelFor(slices + 1, [&](int64_t task) {
+      if (task == 0) {
+        if (layer < depth_) GatherPast(layer);
+        return;
+      }
+      const Range rows{(task - 1) * n_ / slices, task * n_ / slices};
+      if (layer == 0) {
+        for (int64_t row = rows.begin; row < rows.end; ++row) stream_.embedding_.CopyRow(ids_[row], x(row));
+      } else {
+        LeaveLayer(layer - 1, rows);
+      }
+      EnterLayer(layer, rows);
+    });
+    if (layer < depth_) AdvanceState(layer);
+  }
+}
+
+void CpuStream::Block::EnterLayer(int layer, Range rows) {
+  CopyInputTaps(layer, rows);
+  if (!needs_projection(layer)) return;
+  NormAndProject(layer, rows);
+  CopyProjectionTaps(layer, rows);
+  if (layer < depth_) ShareKeysAndValues(layer, rows);
+}
+
+void CpuStream::Block::NormAndProject(int layer, Range rows) {
+  const StreamLayer& weights = stream_.layers_[layer];
+  SliceScratch& scratch = SliceScratch::Get();
+  Grow(scratch.normed, rows.size() * hidden());
+  kernels::RmsNorm(x(rows.begin), rows.size(), hidden(), weights.attention_norm, config_.rms_norm_eps,
+                   scratch.normed.data(), InlinePool());
+  if (int8_) {
+    scratch.int8.Assign(scratch.normed.data(), rows.size(), hidden());
+    stream_.int8_layer(layer).qkv.Apply(scratch.int8, qkv(rows.begin));
+  } else {
+    weights.qkv->Apply(scratch.normed.data(), rows.size(), qkv(rows.begin), InlinePool());
+  }
+  if (weights.query_norm == nullptr) return;
+  kernels::RmsNormHeads(qkv(rows.begin), rows.size(), config_.num_heads, head_dim(), weights.query_norm,
+                        config_.rms_norm_eps, InlinePool(), qkv_width());
+  kernels::RmsNormHeads(qkv(rows.begin) + query_width(), rows.size(), config_.num_kv_heads, head_dim(),
+                        weights.key_norm, config_.rms_norm_eps, InlinePool(), qkv_width());
+}
+
+void CpuStream::Block::ShareKeysAndValues(int layer, Range rows) {
+  BlockScratch::Cache& shared = cache(layer);
+  const int64_t place = num_past_ + rows.begin, half = head_dim() / 2;
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const float* keys = qkv(row) + query_width();
+    std::copy_n(keys, key_width(), shared.keys.data() + (num_past_ + row) * key_width());
+    std::copy_n(keys + key_width(), key_width(), shared.values.data() + (num_past_ + row) * key_width());
+  }
+  const float *cosines = rotary_->cosines.data() + place * half, *sines = rotary_->sines.data() + place * half;
+  kernels::Rope(shared.keys.data() + place * key_width(), rows.size(), config_.num_kv_heads, head_dim(), cosines, sines,
+                InlinePool());
+  kernels::Rope(qkv(rows.begin), rows.size(), config_.num_heads, head_dim(), cosines, sines, InlinePool(), qkv_width());
+}
+
+void CpuStream::Block::GatherPast(int layer) {
+  const StreamState::Layer& past = state_->layers[layer];
+  BlockScratch::Cache& shared = cache(layer);
+  const int64_t sinks = static_cast<int64_t>(past.sink_keys.size());
+  const auto gather = [&](const std::vector<uint16_t>& sink, const std::vector<uint16_t>& window, float* out) {
+    kernels::ConvertFromBf16(sink.data(), sinks, out);
+    kernels::ConvertFromBf16(window.data(), static_cast<int64_t>(window.size()), out + sinks);
+  };
+  gather(past.sink_keys, past.window_keys, shared.keys.data());
+  gather(past.sink_values, past.window_values, shared.values.data());
+  kernels::Rope(shared.keys.data(), num_past_, config_.num_kv_heads, head_dim(), rotary_->cosines.data(),
+                rotary_->sines.data(), InlinePool());
+}
+
+void CpuStream::Block::AdvanceState(int layer) {
+  StreamState::Layer& past = state_->layers[layer];
+  const int64_t width = key_width();
+  const auto append = [&](int64_t column, std::vector<uint16_t>* bits) {
+    const size_t keep = static_cast<size_t>(state_->window * width), added = static_cast<size_t>(n_ * width);
+    if (bits->size() + added > keep) {
+      const size_t stays = keep > added ? keep - added : 0;
+      bits->erase(bits->begin(), bits->end() - static_cast<ptrdiff_t>(std::min(stays, bits->size())));
+    }
+    const size_t old = bits->size();
+    bits->resize(old + added);
+    for (int64_t row = 0; row < n_; ++row) {
+      kernels::ConvertToBf16(qkv(row) + column, width, bits->data() + old + row * width);
+    }
+    if (bits->size() > keep) bits->erase(bits->begin(), bits->end() - static_cast<ptrdiff_t>(keep));
+  };
+  append(query_width(), &past.window_keys);
+  append(query_width() + width, &past.window_values);
+}
+
+void CpuStream::Block::CopyInputTaps(int layer, Range rows) {
+  for (size_t i = 0; i < taps_.size(); ++i) {
+    if (taps_[i].kind != Tap::Kind::kInput || taps_[i].layer != layer) continue;
+    kernels::RmsNorm(x(rows.begin), rows.size(), hidden(), nullptr, config_.rms_norm_eps,
+                     (*outputs_)[i].data() + rows.begin * hidden(), InlinePool());
+  }
+}
+
+void CpuStream::Block::CopyProjectionTaps(int layer, Range rows) {
+  for (size_t i = 0; i < taps_.size(); ++i) {
+    if (taps_[i].kind == Tap::Kind::kInput || taps_[i].layer != layer) continue;
+    const bool keys = taps_[i].kind == Tap::Kind::kKey;
+    const int64_t begin = keys ? query_width() : 0, width = keys ? key_width() : query_width();
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      std::copy_n(qkv(row) + begin, width, (*outputs_)[i].data() + row * width);
+    }
+  }
+}
+
+void CpuStream::Block::LeaveLayer(int layer, Range rows) {
+  SliceScratch& scratch = SliceScratch::Get();
+  Grow(scratch.attended, rows.size() * query_width());
+  Attend(layer, rows, scratch.attended.data());
+  if (int8_) {
+    scratch.int8.Assign(scratch.attended.data(), rows.size(), query_width());
+    stream_.int8_layer(layer).output.Apply(scratch.int8, x(rows.begin), Accumulate::kAddTo);
+  } else {
+    stream_.layers_[layer].output->Apply(scratch.attended.data(), rows.size(), x(rows.begin), InlinePool(),
+                                         Accumulate::kAddTo);
+  }
+  FeedForward(layer, rows);
+}
+
+void CpuStream::Block::Attend(int layer, Range rows, float* out) {
+  kernels::BandedAttentionArgs args;
+  args.num_queries = rows.size();
+  args.num_past = num_past_ + rows.begin;
+  args.num_sinks = num_sinks(state_->layers[layer]);
+  args.window = state_->window;
+  args.num_heads = static_cast<int>(config_.num_heads);
+  args.num_kv_heads = static_cast<int>(config_.num_kv_heads);
+  args.head_dim = static_cast<int>(head_dim());
+  args.scale = 1 / std::sqrt(static_cast<float>(head_dim()));
+  args.q = qkv(rows.begin);
+  args.q_stride = qkv_width();
+  args.k = cache(layer).keys.data();
+  args.v = cache(layer).values.data();
+  args.out = out;
+  kernels::BandedAttention(args, InlinePool());
+}
+
+void CpuStream::Block::FeedForward(int layer, Range rows) {
+  const StreamLayer& weights = stream_.layers_[layer];
+  SliceScratch& scratch = SliceScratch::Get();
+  const int64_t ffn = config_.ffn_size, n = rows.size();
+  Grow(scratch.normed, n * hidden());
+  Grow(scratch.hidden, n * ffn);
+  kernels::RmsNorm(x(rows.begin), n, hidden(), weights.ffn_norm, config_.rms_norm_eps, scratch.normed.data(),
+                   InlinePool());
+  if (!int8_) {
+    Grow(scratch.gate_up, n * 2 * ffn);
+    weights.gate_up->Apply(scratch.normed.data(), n, scratch.gate_up.data(), InlinePool());
+    kernels::SiluMul(scratch.gate_up.data(), n, ffn, scratch.hidden.data(), InlinePool());
+    weights.down->Apply(scratch.hidden.data(), n, x(rows.begin), InlinePool(), Accumulate::kAddTo);
+    return;
+  }
+  const Int8Layer& int8 = stream_.int8_layer(layer);
+  scratch.int8.Assign(scratch.normed.data(), n, hidden());
+  // Where ups do not begin at a panel, all columns are computed at once.
+  const int64_t step = ffn % Int8Linear::kPanel == 0 ? std::min(kFfnColumns, ffn) : ffn;
+  Grow(scratch.gate_up, n * 2 * step);
+  for (int64_t begin = 0; begin < ffn; begin += step) {
+    const int64_t count = std::min(step, ffn - begin);
+    if (count == ffn) {
+      int8.gate_up.Apply(scratch.int8, scratch.gate_up.data());
+    } else {
+      int8.gate_up.ApplyColumns(scratch.int8, begin, begin + count, scratch.gate_up.data(), Accumulate::kStore,
+                                2 * count);
+      int8.gate_up.ApplyColumns(scratch.int8, ffn + begin, ffn + begin + count, scratch.gate_up.data() + count,
+                                Accumulate::kStore, 2 * count);
+    }
+    kernels::SiluMul(scratch.gate_up.data(), n, count, scratch.hidden.data() + begin, InlinePool(), 2 * count, ffn);
+  }
+  scratch.int8.Assign(scratch.hidden.data(), n, ffn);
+  int8.down.Apply(scratch.int8, x(rows.begin), Accumulate::kAddTo);
+}
+
+void CpuStream::RunBlock(absl::Span<const TokenId> ids, absl::Span<const Tap> taps, StreamState* state,
+                         std::vector<std::vector<float>>* outputs) const {
+  thread_local BlockScratch scratch;
+  Block(*this, ids, taps, state, outputs, scratch).Run();
+}
+
+}  // namespace ilre
