@@ -20,8 +20,7 @@ class GeneratorHandler {
  public:
   using Write = std::function<absl::Status(const v1::GenerateResponse&)>;
 
-  GeneratorHandler(RetrievalSource& retrieval, BatchGenerator& generator, const Tokenizer& tokenizer,
-                   ChatTemplate chat)
+  GeneratorHandler(RetrievalSource& retrieval, BatchGenerator& generator, const Tokenizer& tokenizer, ChatTemplate chat)
       : retrieval_(retrieval), generator_(generator), tokenizer_(tokenizer), chat_(std::move(chat)) {}
 
   // Calls `write`, on the calling thread, for each event; an error of it ends the call with it. Blocks. Errors: see
