@@ -20,6 +20,7 @@
 #include "common/kernels/int8_linear.h"
 #include "common/kernels/linear.h"
 #include "common/kernels/max_sim.h"
+#include "common/kernels/quantized_linear.h"
 #include "common/kernels/reference.h"
 
 namespace ilre::kernels {
@@ -97,6 +98,28 @@ BENCHMARK(Int8LinearKernel)
     ->ArgsProduct({{576}, {576}, {64}, {2}})
     ->ArgsProduct({{3072}, {576}, {64}, {2}})
     ->ArgsProduct({{576}, {1536}, {64}, {2}});
+
+// Arguments: format (0: Q4_0, 1: Q4_1, 2: Q8_0), out, in, rows. Weights as a file has them.
+void QuantizedLinearKernel(benchmark::State& state) {
+  const auto format = static_cast<QuantizedFormat>(state.range(0));
+  const int64_t out = state.range(1), in = state.range(2), rows = state.range(3);
+  const int64_t row_bytes = in / QuantizedLinear::kBlock * QuantizedBlockBytes(format);
+  const std::vector<uint8_t> blocks(out * row_bytes, 0x11);
+  const QuantizedLinear linear = QuantizedLinear::FromBlocks(
+      format, out, in, [&](int64_t o) { return blocks.data() + o * row_bytes; }, nullptr, DefaultPool());
+  const auto x = RandomFloats(rows * in);
+  std::vector<float> y(rows * out);
+  for (auto _ : state) {
+    linear.Apply(x.data(), rows, y.data(), DefaultPool());
+    benchmark::ClobberMemory();
+  }
+  SetRates(state, 2.0 * rows * out * in, linear.weight_bytes());
+}
+BENCHMARK(QuantizedLinearKernel)
+    ->ArgsProduct({{1}, {3072}, {576}, {1, 8, 16, 256}})
+    ->ArgsProduct({{1}, {576}, {1536}, {1, 8, 256}})
+    ->ArgsProduct({{2}, {49152}, {576}, {1, 8, 256}})
+    ->UseRealTime();
 
 void LinearReference(benchmark::State& state) {
   const int64_t out = 576, in = 576, rows = 16;

@@ -10,6 +10,7 @@
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "common/base/half.h"
 #include "common/model/ggml_type.h"
 
 namespace ilre {
@@ -20,16 +21,6 @@ void Dequantize(GgmlType type, absl::string_view bytes, absl::Span<float> out);
 
 // The same rounded to bfloat16 (nearest, ties to even), as raw bits.
 void DequantizeToBf16(GgmlType type, absl::string_view bytes, absl::Span<uint16_t> out);
-
-// The bits of IEEE half precision as a float. Exact.
-inline float HalfToFloat(uint16_t half) {
-  // The exponent and fraction, moved to a float's place, are too small by 2^(127 - 15); a multiplication mends that for
-  // normal and subnormal numbers alike, exactly. Infinities and NaNs have an exponent of ones, which is put back.
-  const uint32_t magnitude = half & 0x7FFFu;
-  const float scaled = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
-  const uint32_t special = magnitude >= 0x7C00u ? 0x7F800000u : 0;
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(scaled) | special | (half & 0x8000u) << 16);
-}
 
 // Rounds to the nearest bfloat16, ties to even; a NaN stays one.
 inline uint16_t FloatToBf16(float value) {
