@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include "common/base/errors.h"
@@ -28,16 +29,22 @@ absl::StatusOr<LoadedModel> LoadModel(const Settings& settings, Layers layers) {
   LoadedModel loaded;
   ILRE_ASSIGN_OR_RETURN(const std::string path, ModelPath(settings));
   ILRE_ASSIGN_OR_RETURN(loaded.checkpoint, Checkpoint::Open(path));
-  ILRE_ASSIGN_OR_RETURN(const std::string profile_path, ProfilePath(settings, loaded.checkpoint->fingerprint()));
-  ILRE_ASSIGN_OR_RETURN(RetrievalProfile profile, LoadProfile(profile_path));
-  ILRE_RETURN_IF_ERROR(Annotate(profile.Validate(loaded.checkpoint->config()), profile_path));
+  std::optional<RetrievalProfile> profile;
+  if (layers != Layers::kWholeModel) {
+    ILRE_ASSIGN_OR_RETURN(const std::string profile_path, ProfilePath(settings, loaded.checkpoint->fingerprint()));
+    ILRE_ASSIGN_OR_RETURN(profile, LoadProfile(profile_path));
+    ILRE_RETURN_IF_ERROR(Annotate(profile->Validate(loaded.checkpoint->config()), profile_path));
+  }
   DecoderOptions options;
   options.device = settings.device;
-  if (layers == Layers::kForRetrieval) options.num_layers = LayersForRetrieval(profile);
+  if (layers == Layers::kForRetrieval) options.num_layers = LayersForRetrieval(*profile);
   ILRE_ASSIGN_OR_RETURN(loaded.tokenizer, Tokenizer::Create(loaded.checkpoint->tokenizer()));
   ILRE_ASSIGN_OR_RETURN(loaded.decoder, Decoder::Load(*loaded.checkpoint, options));
-  ILRE_ASSIGN_OR_RETURN(loaded.retrieval, RetrievalModel::Create(*loaded.decoder, *loaded.tokenizer,
-                                                                 loaded.checkpoint->fingerprint(), std::move(profile)));
+  if (profile.has_value()) {
+    ILRE_ASSIGN_OR_RETURN(loaded.retrieval,
+                          RetrievalModel::Create(*loaded.decoder, *loaded.tokenizer, loaded.checkpoint->fingerprint(),
+                                                 *std::move(profile)));
+  }
   loaded.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   return loaded;
 }

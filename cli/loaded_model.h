@@ -18,13 +18,14 @@ struct LoadedModel {
   std::unique_ptr<Checkpoint> checkpoint;
   std::unique_ptr<Tokenizer> tokenizer;
   std::unique_ptr<Decoder> decoder;
-  std::unique_ptr<RetrievalModel> retrieval;
+  std::unique_ptr<RetrievalModel> retrieval;  // null for Layers::kWholeModel
   double load_ms = 0;
 };
 
 enum class Layers {
   kForRetrieval,  // as many as the profile needs
-  kAll,
+  kAll,           // for retrieval and for answers
+  kWholeModel,    // all of them for answers alone: no profile, and no `retrieval`
 };
 
 absl::StatusOr<LoadedModel> LoadModel(const Settings& settings, Layers layers);

@@ -9,7 +9,9 @@
 #include "cli/calibrate/calibrate_command.h"
 #include "cli/documents_command.h"
 #include "cli/ingest_command.h"
+#include "cli/serve/serve_command.h"
 #include "cli/settings.h"
+#include "common/base/status_macros.h"
 
 namespace ilre::cli {
 namespace {
@@ -158,6 +160,17 @@ void AddCalibrate(CLI::App* app, const Settings& settings, CalibrateArguments* a
   calibrate->callback([=, &settings] { *command = [=, &settings] { return RunCalibrate(settings, *arguments); }; });
 }
 
+void AddServe(CLI::App* app, const Settings& settings, ServeArguments* arguments, Command* command) {
+  CLI::App* serve = app->add_subcommand("serve", "Serve all of it: gRPC, an HTTP API and a page, from one process");
+  AddServeFlags(serve, arguments);
+  serve->callback([=, &settings] {
+    *command = [=, &settings]() -> absl::Status {
+      ILRE_RETURN_IF_ERROR(FinishServerFlags(serve, arguments->server));
+      return RunServe(settings, *arguments);
+    };
+  });
+}
+
 // One line on stderr. Where something required is missing and something unknown is there, the latter is the likely
 // mistake: `ilre documents lsit`.
 int WrongUsage(const CLI::App& app, const CLI::ParseError& error) {
@@ -187,6 +200,8 @@ int Main(int argc, char** argv) {
   AddAsk(&app, settings, &ask, &command);
   AddDocuments(&app, settings, &documents, &command);
   AddInspect(&app, settings, &inspect, &command);
+  ServeArguments serve;
+  AddServe(&app, settings, &serve, &command);
   CalibrateArguments calibrate;
   AddCalibrate(&app, settings, &calibrate, &command);
   try {

@@ -79,12 +79,14 @@ absl::Status EncoderHandler::ListDocuments(const CallContext& context, const v1:
   if (request.page_size() < 0) return errors::InvalidField("page_size", "is negative");
   const size_t page_size =
       request.page_size() == 0 ? kDefaultPageSize : std::min<size_t>(kMaxPageSize, request.page_size());
+  // The store lists all collections of a tenant by itself; of the one user it lists everybody's, to be sifted here.
+  const std::string wanted_collections =
+      collection.empty() && !context.tenant.empty() ? absl::StrCat(context.tenant, ".") : collection;
   std::string after = request.page_token();
-  // A page of the store may hold rows of other tenants, where all collections are asked for.
   while (static_cast<size_t>(response->documents_size()) < page_size) {
     ILRE_RETURN_IF_ERROR(context.Check("listing"));
     const int wanted = static_cast<int>(page_size) - response->documents_size();
-    auto page = store_.ListDocuments(collection, wanted, after);
+    auto page = store_.ListDocuments(wanted_collections, wanted, after);
     if (!page.ok()) return WithField(page.status(), "page_token");
     for (const DocumentRow& row : page->rows) {
       if (IsOfTenant(row.collection, context.tenant)) ToProto(row, response->add_documents());

@@ -33,10 +33,8 @@ EncoderServer::EncoderServer(KeyStore& store, const RetrievalModel& model, const
       sweeper_([this] { Sweep(); }) {
   sources_.push_back(parts_.metrics.WatchExecutor("encoder", ingests_));
   sources_.push_back(parts_.metrics.WatchStore([this] {
-    const auto stats = store_.GetStats();
-    if (!stats.ok()) return ServiceMetrics::StoreFigures{};
-    return ServiceMetrics::StoreFigures{static_cast<int64_t>(stats->disk_bytes),
-                                        static_cast<int64_t>(stats->num_documents)};
+    const KeyStore::Usage usage = store_.TotalUsage();
+    return ServiceMetrics::StoreFigures{static_cast<int64_t>(usage.bytes), static_cast<int64_t>(usage.num_documents)};
   }));
 }
 
@@ -54,7 +52,7 @@ void EncoderServer::Sweep() {
       absl::MutexLock lock(&mutex_);
       if (mutex_.AwaitWithTimeout(absl::Condition(&stopping_), kSweepInterval)) return;
     }
-    const absl::StatusOr<int> expired = 0;  // TODO-MERGE store_.ExpireDocuments(absl::Now());
+    const absl::StatusOr<int> expired = store_.ExpireDocuments(absl::Now());
     if (!expired.ok()) {
       parts_.log.Log(LogLevel::kWarning, "expired documents could not be deleted",
                      {LogField("error", expired.status().message())});

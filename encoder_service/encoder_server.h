@@ -38,6 +38,7 @@ class EncoderServer {
   grpc::Service* service() { return &service_; }
   EncoderHandler& handler() { return handler_; }
   Executor& ingests() { return ingests_; }
+  Executor& requests() { return requests_; }
 
  private:
   void Sweep();

@@ -35,6 +35,7 @@ class GeneratorServer {
 
   grpc::Service* service() { return &service_; }
   GeneratorHandler& handler() { return handler_; }
+  Executor& executor() { return executor_; }
 
  private:
   GeneratorServer(RetrievalSource& retrieval, const Decoder& decoder, const Tokenizer& tokenizer, ChatTemplate chat,

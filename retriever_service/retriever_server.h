@@ -37,6 +37,7 @@ class RetrieverServer {
 
   grpc::Service* service() { return &service_; }
   RetrieverHandler& handler() { return handler_; }
+  Executor& executor() { return executor_; }
 
  private:
   RetrieverHandler handler_;

@@ -139,8 +139,6 @@ class CpuDecoder : public Decoder {
   // Fills scratch->qkv [n, (H + 2G) d], unrotated.
   void Project(const CpuLayer& layer, const std::vector<float>& x, int64_t n, Scratch* scratch) const;
   // scratch->qkv's queries over keys and values of the cache -> scratch->attended.
-  void Attend(const float* keys, const float* values, int64_t n, int64_t num_past, int64_t num_sinks, int64_t window,
-              Scratch* scratch) const;
   // Attention's sizes and scale; pointers, places and strides of q and out are for n rows from `row` on.
   kernels::BandedAttentionArgs AttentionOf(int64_t row, int64_t n, int64_t num_past, Scratch* scratch) const;
   // Appends keys and values of scratch->qkv to the caches, and attends over them -> scratch->attended.
@@ -231,17 +229,6 @@ void CpuDecoder::Project(const CpuLayer& layer, const std::vector<float>& x, int
                         config_.rms_norm_eps, pool, qkv_width());
   kernels::RmsNormHeads(scratch->qkv.data() + query_width(), n, config_.num_kv_heads, config_.head_dim,
                         layer.key_norm.data(), config_.rms_norm_eps, pool, qkv_width());
-}
-
-void CpuDecoder::Attend(const float* keys, const float* values, int64_t n, int64_t num_past, int64_t num_sinks,
-                        int64_t window, Scratch* scratch) const {
-  scratch->attended.resize(static_cast<size_t>(n * query_width()));
-  kernels::BandedAttentionArgs args = AttentionOf(0, n, num_past, scratch);
-  args.num_sinks = num_sinks;
-  args.window = window;
-  args.k = keys;
-  args.v = values;
-  kernels::BandedAttention(args, DefaultPool());
 }
 
 kernels::BandedAttentionArgs CpuDecoder::AttentionOf(int64_t row, int64_t n, int64_t num_past, Scratch* scratch) const {
