@@ -9,6 +9,7 @@
 #include "benchmark/benchmark.h"
 #include "common/base/check.h"
 #include "common/base/random.h"
+#include "common/store/cached_key_store.h"
 #include "common/store/key_store.h"
 #include "common/store/record_keys.h"
 #include "common/store/record_seal.h"
@@ -111,6 +112,59 @@ void BM_ReadBlocks(benchmark::State& state) {
   state.counters["bytes/token"] = static_cast<double>(filled.store->GetStats()->disk_bytes) / (kBlocks * kBlockTokens);
 }
 BENCHMARK(BM_ReadBlocks)->Unit(benchmark::kMillisecond)->UseRealTime();
+
+// The same through a cache: the argument is 1 where it has everything, 0 where each pass begins with an empty one.
+void BM_ReadBlocksThroughCache(benchmark::State& state) {
+  Filled& filled = FilledStore();
+  const bool warm = state.range(0) != 0;
+  constexpr uint64_t kRoom = uint64_t{512} << 20;
+  auto cache = std::make_unique<CachedKeyStore>(filled.store.get(), kRoom);
+  int64_t bytes = 0;
+  const auto pass = [&] {
+    const absl::Status status = cache->VisitBlocks(filled.row, 0, kBlocks, [&](const BlockView& view) {
+      bytes += static_cast<int64_t>(view.vectors(0).size());
+      benchmark::DoNotOptimize(view.vectors(0).data());
+      return absl::OkStatus();
+    });
+    ILRE_CHECK(status.ok());
+  };
+  if (warm) pass();
+  bytes = 0;
+  for (auto _ : state) {
+    if (!warm) {
+      state.PauseTiming();
+      cache = std::make_unique<CachedKeyStore>(filled.store.get(), kRoom);
+      state.ResumeTiming();
+    }
+    pass();
+  }
+  state.SetBytesProcessed(bytes);
+}
+BENCHMARK(BM_ReadBlocksThroughCache)->Arg(0)->Arg(1)->Unit(benchmark::kMillisecond)->UseRealTime();
+
+// A follower's refresh: of a store that did not change; beside a writer that commits a block each time; the argument is
+// how many MiB its log holds.
+void BM_RefreshUnchanged(benchmark::State& state) {
+  Filled& filled = FilledStore();
+  const auto follower = *OpenKeyStoreFollower(filled.folder.path(), KeyStoreOptions());
+  for (auto _ : state) ILRE_CHECK(follower->Refresh().ok());
+}
+BENCHMARK(BM_RefreshUnchanged)->Unit(benchmark::kMicrosecond);
+
+void BM_RefreshAfterACommit(benchmark::State& state) {
+  Filled& filled = FilledStore();
+  DocumentRow row = WriteDocument(filled.store.get(), "log", static_cast<uint32_t>(state.range(0)) * 29, 8);
+  const auto follower = *OpenKeyStoreFollower(filled.folder.path(), KeyStoreOptions());
+  for (auto _ : state) {
+    state.PauseTiming();
+    row = *filled.store->UpdateRow(row);
+    state.ResumeTiming();
+    ILRE_CHECK(follower->Refresh().ok());
+  }
+  ILRE_CHECK(filled.store->DeleteDocument("bench", "log").ok());
+  ILRE_CHECK(filled.store->CompactDeleted().ok());
+}
+BENCHMARK(BM_RefreshAfterACommit)->Arg(0)->Arg(3)->Unit(benchmark::kMicrosecond);
 
 void BM_ReadLexical(benchmark::State& state) {
   Filled& filled = FilledStore();

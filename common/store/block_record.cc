@@ -257,7 +257,22 @@ class BlockParser {
 
 absl::StatusOr<BlockView> BlockView::Parse(absl::string_view key, absl::string_view value) {
   ILRE_ASSIGN_OR_RETURN(absl::string_view body, OpenSealedRecord(key, value, kBlockVersion, kDamaged));
-  return BlockParser(key, body).Parse();
+  ILRE_ASSIGN_OR_RETURN(BlockView view, BlockParser(key, body).Parse());
+  view.value_ = value;
+  return view;
+}
+
+BlockView BlockView::OnCopy(absl::string_view copy) const {
+  BlockView view = *this;
+  const auto move = [&](absl::string_view* part) {
+    if (part->empty()) return;
+    *part = copy.substr(static_cast<size_t>(part->data() - value_.data()), part->size());
+  };
+  for (absl::string_view* part : {&view.ids_, &view.ends_, &view.segment_bitmap_}) move(part);
+  for (absl::string_view& part : view.vectors_) move(&part);
+  for (absl::string_view& part : view.scales_) move(&part);
+  view.value_ = copy;
+  return view;
 }
 
 int32_t BlockView::id(int token) const {

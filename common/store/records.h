@@ -73,6 +73,11 @@ class BlockView {
   float scale(int head, int token) const;                               // kInt8 only
   absl::string_view scales(int head) const { return scales_[head]; }    // kInt8 only: [n] float bits
 
+  // The stored value that this is a view of.
+  absl::string_view value() const { return value_; }
+  // The same view of `copy`, a copy of value(). Nothing is checked again.
+  BlockView OnCopy(absl::string_view copy) const;
+
  private:
   friend class BlockParser;
 
@@ -80,7 +85,7 @@ class BlockView {
   uint32_t block_ = 0;
   int num_tokens_ = 0;
   int id_bytes_ = 0, end_bytes_ = 0;  // width of each stored id (2, 3 or 4) and of each stored offset (2 or 4)
-  absl::string_view ids_, ends_, segment_bitmap_;
+  absl::string_view value_, ids_, ends_, segment_bitmap_;
   std::vector<HeadFormat> heads_;
   std::vector<absl::string_view> vectors_, scales_;
 };
