@@ -138,8 +138,8 @@ TEST_F(CallScopeTest, AnIdleServerDrainsAtOnceAndASecondSignalShortensTheWait) {
   EXPECT_TRUE(state_.WaitUntilIdle(absl::InfiniteFuture()));
   CallScope scope(CallHeaders{}, "Service/Method", parts_);
   ILRE_EXPECT_OK(scope.Begin());
-  std::thread signal([this] { state_.ShortenWait(); });
-  EXPECT_FALSE(state_.WaitUntilIdle(absl::InfiniteFuture()));
+  std::thread signal([this] { state_.ShortenGrace(); });
+  EXPECT_FALSE(state_.WaitForGrace(absl::InfiniteFuture()));
   signal.join();
 }
 

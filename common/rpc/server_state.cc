@@ -52,9 +52,13 @@ void ServerState::StartDraining() {
   draining_ = true;
 }
 
-bool ServerState::WaitUntilIdle(absl::Time deadline) {
+bool ServerState::WaitUntilIdle(absl::Time deadline) { return Wait(deadline, /*may_be_shortened=*/false); }
+
+bool ServerState::WaitForGrace(absl::Time deadline) { return Wait(deadline, /*may_be_shortened=*/true); }
+
+bool ServerState::Wait(absl::Time deadline, bool may_be_shortened) {
   std::unique_lock lock(mutex_);
-  const auto done = [this] { return calls_.empty() || shortened_; };
+  const auto done = [&] { return calls_.empty() || (may_be_shortened && shortened_); };
   if (deadline == absl::InfiniteFuture()) {
     changed_.wait(lock, done);
   } else {
@@ -63,7 +67,7 @@ bool ServerState::WaitUntilIdle(absl::Time deadline) {
   return calls_.empty();
 }
 
-void ServerState::ShortenWait() {
+void ServerState::ShortenGrace() {
   std::lock_guard lock(mutex_);
   shortened_ = true;
   changed_.notify_all();

@@ -40,19 +40,27 @@ class ServerState {
   [[nodiscard]] bool Admit(const std::shared_ptr<CallStop>& call);
   void Remove(const std::shared_ptr<CallStop>& call);
 
+  // Whether the server takes calls. False at first.
+  void SetReady(bool ready) { ready_ = ready; }
+  bool ready() const { return ready_; }
+
   bool draining() const;
   int num_calls() const;
 
   // From now on no call is admitted.
   void StartDraining();
-  // Whether all calls ended before `deadline`. ShortenWait makes it return early.
+  // Whether all calls ended before `deadline`.
   bool WaitUntilIdle(absl::Time deadline);
-  // Ends the present and any later WaitUntilIdle as though its deadline were over.
-  void ShortenWait();
+  // The same, but false early once ShortenGrace was called, before or meanwhile.
+  bool WaitForGrace(absl::Time deadline);
+  void ShortenGrace();
   // Tells all calls to stop; they end with errors::Draining().
   void StopCalls();
 
  private:
+  bool Wait(absl::Time deadline, bool may_be_shortened);
+
+  std::atomic<bool> ready_{false};
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<const CallStop*, std::shared_ptr<CallStop>> calls_;  // guarded by mutex_
