@@ -78,7 +78,7 @@ class HttpApiTest : public ::testing::Test {
     encoder_ = std::make_unique<EncoderHandler>(*store_, engine_.model(), EncoderLimits{.commit_blocks = 2});
     retriever_ = std::make_unique<RetrieverHandler>(engine_.model(), *store_);
     source_ = std::make_unique<LocalRetrieval>(*retriever_);
-    generator_ = std::make_unique<Generator>(engine_.decoder(), engine_.tokenizer());
+    generator_ = std::make_unique<BatchGenerator>(engine_.decoder(), engine_.tokenizer(), BatchOptions());
     answers_ = std::make_unique<GeneratorHandler>(*source_, *generator_, engine_.tokenizer(),
                                                   *MakeChatTemplate(engine_.tokenizer()));
     executor_ = std::make_unique<Executor>(ExecutorOptions{.num_threads = 4});
@@ -148,7 +148,7 @@ class HttpApiTest : public ::testing::Test {
   std::unique_ptr<EncoderHandler> encoder_;
   std::unique_ptr<RetrieverHandler> retriever_;
   std::unique_ptr<RetrievalSource> source_;
-  std::unique_ptr<Generator> generator_;
+  std::unique_ptr<BatchGenerator> generator_;
   std::unique_ptr<GeneratorHandler> answers_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<ServerParts> parts_;

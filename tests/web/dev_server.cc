@@ -26,7 +26,7 @@ int main(int argc, char** argv) {
   EncoderHandler encoder(*store, *model.retrieval, {});
   RetrieverHandler retriever(*model.retrieval, *store);
   Local local(retriever);
-  Generator generator(*model.decoder, *model.tokenizer);
+  BatchGenerator generator(*model.decoder, *model.tokenizer, BatchOptions());
   GeneratorHandler answers(local, generator, *model.tokenizer, *MakeChatTemplate(*model.tokenizer));
   Executor e1({}), e2({}), e3({}), e4({});
   cli::HttpApi api({encoder, retriever, answers, e1, e2, e3, e4, {*auth, metrics, log, state}}, {});
