@@ -16,9 +16,9 @@ absl::Status Serve(const Settings& settings, const ServerOptions& server, const 
   ILRE_ASSIGN_OR_RETURN(const auto store, OpenKeyStore(data_dir, StoreOptionsOf(flags)));
   ILRE_ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(settings, Layers::kForRetrieval));
   EncoderServer encoder(*store, *model.retrieval, options, common->parts());
-  ILRE_ASSIGN_OR_RETURN(const auto runner,
-                        ServerRunner::Start(server, common->parts(),
-                                            {{v1::Encoder::service_full_name(), encoder.service()}}));
+  ILRE_ASSIGN_OR_RETURN(
+      const auto runner,
+      ServerRunner::Start(server, common->parts(), {{v1::Encoder::service_full_name(), encoder.service()}}));
   AnnounceAndRun(*runner);
   return absl::OkStatus();
 }

@@ -18,12 +18,11 @@ absl::Status Serve(const Settings& settings, const ServerOptions& server, const 
   ILRE_ASSIGN_OR_RETURN(const auto common, ServerCommon::Create(server));
   ILRE_ASSIGN_OR_RETURN(const auto retrieval, GrpcRetrievalSource::Create(retriever));
   ILRE_ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(settings, Layers::kWholeModel));
+  ILRE_ASSIGN_OR_RETURN(const auto generator, GeneratorServer::Create(*retrieval, *model.decoder, *model.tokenizer,
+                                                                      options, common->parts()));
   ILRE_ASSIGN_OR_RETURN(
-      const auto generator,
-      GeneratorServer::Create(*retrieval, *model.decoder, *model.tokenizer, options, common->parts()));
-  ILRE_ASSIGN_OR_RETURN(const auto runner,
-                        ServerRunner::Start(server, common->parts(),
-                                            {{v1::Generator::service_full_name(), generator->service()}}));
+      const auto runner,
+      ServerRunner::Start(server, common->parts(), {{v1::Generator::service_full_name(), generator->service()}}));
   AnnounceAndRun(*runner);
   return absl::OkStatus();
 }
@@ -34,7 +33,8 @@ int Main(int argc, char** argv) {
   ServerOptions server;
   ChannelOptions retriever;
   AddModelFlags(&app, &settings);
-  app.add_option("--retriever", retriever.target, "Where the retrievers are: HOST:PORT, or dns:///NAME:PORT for several")
+  app.add_option("--retriever", retriever.target,
+                 "Where the retrievers are: HOST:PORT, or dns:///NAME:PORT for several")
       ->required();
   app.add_option("--retriever-ca", retriever.tls.ca, "TLS: the authority that signed the retrievers' certificates")
       ->check(CLI::ExistingFile);

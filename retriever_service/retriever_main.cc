@@ -32,9 +32,9 @@ absl::Status Serve(const Settings& settings, const ServerOptions& server, const 
                                            static_cast<int64_t>(stats.bytes)};
   });
   RetrieverServer retriever(store, *model.retrieval, RetrieverOptionsOf(server), common->parts());
-  ILRE_ASSIGN_OR_RETURN(const auto runner,
-                        ServerRunner::Start(server, common->parts(),
-                                            {{v1::Retriever::service_full_name(), retriever.service()}}));
+  ILRE_ASSIGN_OR_RETURN(
+      const auto runner,
+      ServerRunner::Start(server, common->parts(), {{v1::Retriever::service_full_name(), retriever.service()}}));
   AnnounceAndRun(*runner);
   return absl::OkStatus();
 }

@@ -9,7 +9,8 @@ void AddEncoderFlags(CLI::App* app, EncoderFlags* flags) {
   app->add_option("--max-document-bytes", flags->max_document_bytes, "Longer documents are refused")
       ->capture_default_str()
       ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 40));
-  app->add_option("--tenant-quota-bytes", flags->tenant_quota_bytes, "Stored bytes that each tenant may have; 0: no limit")
+  app->add_option("--tenant-quota-bytes", flags->tenant_quota_bytes,
+                  "Stored bytes that each tenant may have; 0: no limit")
       ->capture_default_str();
   app->add_option("--store-quota-bytes", flags->store_quota_bytes, "Stored bytes in all; 0: no limit")
       ->capture_default_str();
@@ -57,8 +58,7 @@ void AddModelFlags(CLI::App* app, Settings* settings) {
 }
 
 void AddDataDirFlag(CLI::App* app, Settings* settings) {
-  app->add_option("--data-dir", settings->data_dir,
-                  "Folder of the documents [$ILRE_DATA_DIR, or ~/.local/share/ilre]");
+  app->add_option("--data-dir", settings->data_dir, "Folder of the documents [$ILRE_DATA_DIR, or ~/.local/share/ilre]");
 }
 
 void AnnounceAndRun(ServerRunner& runner) {

@@ -11,7 +11,9 @@ using namespace ilre;
 class Local : public RetrievalSource {
  public:
   explicit Local(RetrieverHandler& h) : h_(h) {}
-  absl::Status Retrieve(const CallContext& c, const v1::RetrieveRequest& q, v1::RetrieveResponse* r) override { return h_.Retrieve(c, q, r); }
+  absl::Status Retrieve(const CallContext& c, const v1::RetrieveRequest& q, v1::RetrieveResponse* r) override {
+    return h_.Retrieve(c, q, r);
+  }
   RetrieverHandler& h_;
 };
 int main(int argc, char** argv) {
