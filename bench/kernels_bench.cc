@@ -15,6 +15,7 @@
 #include "common/base/thread_pool.h"
 #include "common/kernels/banded_attention.h"
 #include "common/kernels/bf16.h"
+#include "common/kernels/bf16_attention.h"
 #include "common/kernels/cpu_info.h"
 #include "common/kernels/elementwise.h"
 #include "common/kernels/int8_linear.h"
@@ -177,6 +178,23 @@ BENCHMARK(AttentionKernel)
     ->Args({1, 600, 0, 0})
     ->Args({1, 4096, 0, 0})
     ->UseRealTime();
+
+// The same with products of bf16, on one thread.
+void Bf16AttentionKernel(benchmark::State& state) {
+  Attention attention(state.range(0), state.range(1), state.range(3), state.range(2));
+  const BandedAttentionArgs& like = attention.args;
+  const std::vector<uint16_t> k = RandomBf16(static_cast<int64_t>(attention.k.size())),
+                              v = RandomBf16(static_cast<int64_t>(attention.v.size()));
+  Bf16AttentionArgs args{like.num_queries, like.num_past,     like.num_sinks, like.window,
+                         like.num_heads,   like.num_kv_heads, like.head_dim,  like.scale};
+  args.q = like.q, args.k = k.data(), args.v = v.data(), args.out = like.out;
+  for (auto _ : state) {
+    Bf16Attention(args);
+    benchmark::ClobberMemory();
+  }
+  SetRates(state, attention.Operations(), 2.0 * (k.size() + v.size()));
+}
+BENCHMARK(Bf16AttentionKernel)->ArgNames({"queries", "past", "window", "sinks"})->Args({64, 464, 256, 16});
 
 void AttentionReference(benchmark::State& state) {
   Attention attention(16, 272, 16, 256);

@@ -6,6 +6,7 @@
 
 #include "common/base/thread_pool.h"
 #include "common/kernels/banded_attention.h"
+#include "common/kernels/bf16_attention.h"
 #include "common/kernels/elementwise.h"
 
 namespace ilre {
@@ -40,7 +41,8 @@ struct SliceScratch {
     return scratch;
   }
   // [slice rows, ...]
-  AlignedVector<float> normed, attended, gate_up, hidden;
+  AlignedVector<float> normed, attended, gate_up, hidden, keys;
+  AlignedVector<uint16_t> values;  // [G d]
   kernels::Int8Rows int8;
 };
 
@@ -51,8 +53,11 @@ struct BlockScratch {
   // Sinks, window and the block's own tokens, one after the other: [past + n, G d] each. Two of each, since slices that
   // are done with a layer write into the next one's while others still read.
   struct Cache {
-    AlignedVector<float> keys, values;  // keys rotated
+    AlignedVector<float> keys, values;           // keys rotated
+    AlignedVector<uint16_t> bf16_keys;           // instead of those, with bf16 attention; an even number of rows
+    AlignedVector<uint16_t> bf16_values;         // [(past + n) / 2, G d, 2] (bf16_attention.h)
   } caches[2];
+  AlignedVector<float> past_keys;  // [past, G d], on their way to bf16
 };
 
 template <typename T>
@@ -132,6 +137,11 @@ class CpuStream::Block {
   void AdvanceState(int layer);
 
   void NormAndProject(int layer, Range rows);
+  void ShareBf16(int layer, Range rows);
+  void GatherBf16(int layer);
+  // Puts one token's values, [G d] bf16 bits, at a place of the cache.
+  void PutBf16Values(const uint16_t* values, int64_t place, AlignedVector<uint16_t>& cache) const;
+  void AttendBf16(int layer, Range rows, float* out);
   void ShareKeysAndValues(int layer, Range rows);
   void CopyInputTaps(int layer, Range rows);
   void CopyProjectionTaps(int layer, Range rows);
@@ -148,6 +158,7 @@ class CpuStream::Block {
   const int depth_;
   const int64_t n_;
   const bool int8_;
+  const bool bf16_attention_;
   int64_t num_past_ = 0;  // the same in every layer
   std::shared_ptr<const RotaryTable> rotary_;
 };
@@ -163,15 +174,28 @@ CpuStream::Block::Block(const CpuStream& stream, absl::Span<const TokenId> ids, 
       scratch_(scratch),
       depth_(Decoder::DepthOf(taps)),
       n_(static_cast<int64_t>(ids.size())),
-      int8_(state->arithmetic == StreamArithmetic::kInt8) {
+      int8_(state->arithmetic == StreamArithmetic::kInt8),
+      bf16_attention_(int8_ && head_dim() % 16 == 0) {
   Grow(scratch_.x, n_ * hidden());
   Grow(scratch_.qkv, n_ * qkv_width());
   if (depth_ > 0) {
     num_past_ = num_past(state->layers[0]);
     rotary_ = stream.Rotary(num_past_ + n_);
+    const int64_t total = num_past_ + n_, even = total + total % 2;
+    Grow(scratch_.past_keys, bf16_attention_ ? num_past_ * key_width() : 0);
     for (BlockScratch::Cache& cache : scratch_.caches) {
-      Grow(cache.keys, (num_past_ + n_) * key_width());
-      Grow(cache.values, (num_past_ + n_) * key_width());
+      if (bf16_attention_) {
+        Grow(cache.bf16_keys, even * key_width());
+        Grow(cache.bf16_values, even * key_width());
+        std::fill_n(cache.bf16_keys.begin() + static_cast<ptrdiff_t>(total * key_width()), (even - total) * key_width(),
+                    0);
+        for (int64_t c = 0; c < (even - total) * key_width(); ++c) {
+          cache.bf16_values[static_cast<size_t>((total - 1) * key_width() + 2 * c + 1)] = 0;
+        }
+        continue;
+      }
+      Grow(cache.keys, total * key_width());
+      Grow(cache.values, total * key_width());
     }
   }
   outputs_->assign(taps.size(), {});
@@ -231,21 +255,65 @@ void CpuStream::Block::NormAndProject(int layer, Range rows) {
                         weights.key_norm, config_.rms_norm_eps, InlinePool(), qkv_width());
 }
 
+void CpuStream::Block::PutBf16Values(const uint16_t* values, int64_t place, AlignedVector<uint16_t>& cache) const {
+  uint16_t* to = cache.data() + place / 2 * 2 * key_width() + place % 2;
+  for (int64_t c = 0; c < key_width(); ++c) to[2 * c] = values[c];
+}
+
+void CpuStream::Block::ShareBf16(int layer, Range rows) {
+  SliceScratch& scratch = SliceScratch::Get();
+  BlockScratch::Cache& shared = cache(layer);
+  Grow(scratch.keys, rows.size() * key_width());
+  Grow(scratch.values, key_width());
+  const int64_t first = num_past_ + rows.begin, half = head_dim() / 2;
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const float* keys = qkv(row) + query_width();
+    std::copy_n(keys, key_width(), scratch.keys.data() + (row - rows.begin) * key_width());
+    kernels::ConvertToBf16(keys + key_width(), key_width(), scratch.values.data());
+    PutBf16Values(scratch.values.data(), num_past_ + row, shared.bf16_values);
+  }
+  kernels::Rope(scratch.keys.data(), rows.size(), config_.num_kv_heads, head_dim(), rotary_->cosines.data() + first * half,
+                rotary_->sines.data() + first * half, InlinePool());
+  kernels::ConvertToBf16(scratch.keys.data(), rows.size() * key_width(), shared.bf16_keys.data() + first * key_width());
+}
+
+void CpuStream::Block::GatherBf16(int layer) {
+  const StreamState::Layer& past = state_->layers[layer];
+  BlockScratch::Cache& shared = cache(layer);
+  const int64_t width = key_width(), sinks = num_sinks(past);
+  float* keys = scratch_.past_keys.data();
+  kernels::ConvertFromBf16(past.sink_keys.data(), sinks * width, keys);
+  kernels::ConvertFromBf16(past.window_keys.data(), (num_past_ - sinks) * width, keys + sinks * width);
+  kernels::Rope(keys, num_past_, config_.num_kv_heads, head_dim(), rotary_->cosines.data(), rotary_->sines.data(),
+                InlinePool());
+  kernels::ConvertToBf16(keys, num_past_ * width, shared.bf16_keys.data());
+  for (int64_t place = 0; place < num_past_; ++place) {
+    const uint16_t* values = place < sinks ? past.sink_values.data() + place * width
+                                           : past.window_values.data() + (place - sinks) * width;
+    PutBf16Values(values, place, shared.bf16_values);
+  }
+}
+
 void CpuStream::Block::ShareKeysAndValues(int layer, Range rows) {
   BlockScratch::Cache& shared = cache(layer);
   const int64_t place = num_past_ + rows.begin, half = head_dim() / 2;
-  for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const float* keys = qkv(row) + query_width();
-    std::copy_n(keys, key_width(), shared.keys.data() + (num_past_ + row) * key_width());
-    std::copy_n(keys + key_width(), key_width(), shared.values.data() + (num_past_ + row) * key_width());
-  }
   const float *cosines = rotary_->cosines.data() + place * half, *sines = rotary_->sines.data() + place * half;
-  kernels::Rope(shared.keys.data() + place * key_width(), rows.size(), config_.num_kv_heads, head_dim(), cosines, sines,
-                InlinePool());
+  if (bf16_attention_) {
+    ShareBf16(layer, rows);
+  } else {
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      const float* keys = qkv(row) + query_width();
+      std::copy_n(keys, key_width(), shared.keys.data() + (num_past_ + row) * key_width());
+      std::copy_n(keys + key_width(), key_width(), shared.values.data() + (num_past_ + row) * key_width());
+    }
+    kernels::Rope(shared.keys.data() + place * key_width(), rows.size(), config_.num_kv_heads, head_dim(), cosines,
+                  sines, InlinePool());
+  }
   kernels::Rope(qkv(rows.begin), rows.size(), config_.num_heads, head_dim(), cosines, sines, InlinePool(), qkv_width());
 }
 
 void CpuStream::Block::GatherPast(int layer) {
+  if (bf16_attention_) return GatherBf16(layer);
   const StreamState::Layer& past = state_->layers[layer];
   BlockScratch::Cache& shared = cache(layer);
   const int64_t sinks = static_cast<int64_t>(past.sink_keys.size());
@@ -312,7 +380,26 @@ void CpuStream::Block::LeaveLayer(int layer, Range rows) {
   FeedForward(layer, rows);
 }
 
+void CpuStream::Block::AttendBf16(int layer, Range rows, float* out) {
+  kernels::Bf16AttentionArgs args;
+  args.num_queries = rows.size();
+  args.num_past = num_past_ + rows.begin;
+  args.num_sinks = num_sinks(state_->layers[layer]);
+  args.window = state_->window;
+  args.num_heads = static_cast<int>(config_.num_heads);
+  args.num_kv_heads = static_cast<int>(config_.num_kv_heads);
+  args.head_dim = static_cast<int>(head_dim());
+  args.scale = 1 / std::sqrt(static_cast<float>(head_dim()));
+  args.q = qkv(rows.begin);
+  args.q_stride = qkv_width();
+  args.k = cache(layer).bf16_keys.data();
+  args.v = cache(layer).bf16_values.data();
+  args.out = out;
+  kernels::Bf16Attention(args);
+}
+
 void CpuStream::Block::Attend(int layer, Range rows, float* out) {
+  if (bf16_attention_) return AttendBf16(layer, rows, out);
   kernels::BandedAttentionArgs args;
   args.num_queries = rows.size();
   args.num_past = num_past_ + rows.begin;
