@@ -263,8 +263,9 @@ class Picture(unittest.TestCase):
     def test_picture(self):
         server = Server()
         self.addCleanup(server.close)
-        browser = Browser(1240, 1000)
+        browser = Browser()
         self.addCleanup(browser.close)
+        browser.size(1240, 1180)
         browser.open(server.url + "/")
         bible = lambda *verses: subprocess.run(["bible", "-f", *verses], capture_output=True, check=True).stdout  # noqa: E731
         read_document(browser, "ruth", bible("ruth1:1-ruth4:22"))
