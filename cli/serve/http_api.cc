@@ -248,10 +248,10 @@ void HttpApi::Impl::Generate(const Request& request, const Reader& reader, Respo
   LineStream::Start(
       HeadersOf(request, options_.answer_timeout), "ilre.v1.Generator/Generate", parts_.server, parts_.answers,
       "answers",
-      [this, generate, parsed](const CallContext& context, const LineStream::Write& write) {
+      [parts = parts_, generate, parsed](const CallContext& context, const LineStream::Write& write) {
         if (!parsed.ok()) return parsed;
-        return parts_.generator.Generate(context, generate, [&](const v1::GenerateResponse& event) {
-          CountGeneration(event, parts_.server.metrics);
+        return parts.generator.Generate(context, generate, [&](const v1::GenerateResponse& event) {
+          CountGeneration(event, parts.server.metrics);
           return write(event);
         });
       },

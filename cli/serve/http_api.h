@@ -48,7 +48,7 @@ struct HttpApiParts {
 };
 
 struct HttpApiOptions {
-  std::string listen_host = "127.0.0.1";  // what the server is bound to: a name or an address, without a port
+  std::string listen_host = "127.0.0.1";  // what the server is bound to: a name, an address or an [address]
   int max_ingests = 16;                   // uploads at once
   absl::Duration request_timeout = absl::Minutes(2);
   absl::Duration answer_timeout = absl::Minutes(10);
@@ -58,7 +58,7 @@ struct HttpApiOptions {
 // Thread-safe.
 class HttpApi {
  public:
-  // Everything in `parts` must outlive it.
+  // Everything in `parts` must outlive it and the tasks of its executors.
   HttpApi(const HttpApiParts& parts, const HttpApiOptions& options);
   ~HttpApi();
   HttpApi(const HttpApi&) = delete;
@@ -66,8 +66,7 @@ class HttpApi {
 
   // Adds the API's and the page's routes, and sets limits that they need: one request a connection (a refused upload's
   // rest must not be read as a request), no limit on the size of bodies (each route has its own), a minute's patience
-  // with a client that stops sending or reading. This must outlive the server's threads, and its executors must be
-  // drained before it goes.
+  // with a client that stops sending or reading. This must outlive the server's threads.
   void Mount(httplib::Server& server);
 
  private:

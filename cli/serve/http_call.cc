@@ -30,7 +30,7 @@ std::string Shortened(absl::string_view text) {
 }  // namespace
 
 bool IsLoopback(absl::string_view host) {
-  if (absl::EqualsIgnoreCase(host, "localhost") || host == "::1") return true;
+  if (absl::EqualsIgnoreCase(host, "localhost") || host == "::1" || host == "[::1]") return true;
   if (!absl::StartsWith(host, "127.")) return false;
   // 127.0.0.0/8, and not 127.evil.example.
   return std::all_of(host.begin(), host.end(), [](char c) { return absl::ascii_isdigit(c) || c == '.'; });

@@ -20,7 +20,7 @@ absl::Status CheckHost(const httplib::Request& request, bool loopback_only);
 // CheckHost, and PERMISSION_DENIED CROSS_ORIGIN for a request that a browser sends on behalf of another site's page.
 absl::Status CheckOrigin(const httplib::Request& request, bool loopback_only);
 
-// Whether `host` (a name or an address, without a port) is this machine only.
+// Whether `host` (a name, an address or an [address], without a port) is this machine only.
 bool IsLoopback(absl::string_view host);
 
 // What the transport knows of a request, for its CallScope.

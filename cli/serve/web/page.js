@@ -103,6 +103,7 @@
   function drawDocuments() {
     $('documents').replaceChildren(...[...documents.values()].map(documentRow));
     $('no-documents').hidden = documents.size > 0;
+    document.body.classList.toggle('empty', documents.size === 0);
     $('more-documents').hidden = nextPage === '';
     drawAsked();
   }
@@ -305,6 +306,7 @@
     if (asking) asking.stop();
     asking = new Answer(question, [...chosen]);
     asking.run();
+    $('question').value = '';
   });
   $('stop-button').addEventListener('click', () => asking && asking.stop());
 
