@@ -406,9 +406,7 @@ class Client:
         request_id: str | None = None,
     ) -> list[ScoredPart]:
         """How strongly each part of a document answers a question."""
-        request = retriever_pb2.ScoreDocumentRequest(
-            name=document_name(name), question=question, part_count=part_count
-        )
+        request = retriever_pb2.ScoreDocumentRequest(name=document_name(name), question=question, part_count=part_count)
         answer = self._call(self._retriever.ScoreDocument, request, timeout, request_id)
         return [ScoredPart(part.byte_begin, part.byte_end, part.score) for part in answer.parts]
 
@@ -422,9 +420,7 @@ class Client:
         request_id: str | None = None,
     ) -> TextPiece:
         """A piece of a document's text, whole characters."""
-        request = retriever_pb2.ReadTextRequest(
-            name=document_name(name), byte_begin=byte_begin, byte_count=byte_count
-        )
+        request = retriever_pb2.ReadTextRequest(name=document_name(name), byte_begin=byte_begin, byte_count=byte_count)
         answer = self._call(self._retriever.ReadText, request, timeout, request_id)
         return TextPiece(answer.text, answer.byte_begin, answer.document_bytes)
 
