@@ -87,6 +87,8 @@ class FaultProxy:
         ]
         try:
             await asyncio.gather(*pumps)
+        except asyncio.CancelledError:
+            pass
         finally:
             for pump in pumps:
                 pump.cancel()

@@ -213,10 +213,11 @@ export class Client {
   /**
    * @param {string} question
    * @param {string | Iterable<string>} documents
-   * @param {import('../types/index.d.ts').CallOptions & { budget?: number, includeTokenIds?: boolean }} [options]
+   * @param {import('../types/index.d.ts').CallOptions &
+   *   { budget?: number, includeTokenIds?: boolean, singleLook?: boolean }} [options]
    */
-  async retrieve(question, documents, { budget = 0, includeTokenIds = false, ...options } = {}) {
-    const request = { names: documentNames(documents), question, budget, includeTokenIds };
+  async retrieve(question, documents, { budget = 0, includeTokenIds = false, singleLook = false, ...options } = {}) {
+    const request = { names: documentNames(documents), question, budget, includeTokenIds, singleLook };
     return this.#call('retriever', 'retrieve', request, options);
   }
 

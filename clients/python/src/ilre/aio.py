@@ -275,12 +275,13 @@ class AsyncClient:
         max_tokens: int = 0,
         stop: Sequence[str] = (),
         sampling: Sampling | None = None,
+        single_look: bool = False,
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> AsyncAnswerStream:
         """As Client.ask: `async with client.ask(...) as answer: async for event in answer: ...`."""
         request = _requests.generate(
-            question, documents, budget, instruction, answer_prefix, max_tokens, stop, sampling
+            question, documents, budget, instruction, answer_prefix, max_tokens, stop, sampling, single_look
         )
         metadata, request_id = self._headers.of_call(request_id)
         attempts = Attempts(self._retry, self._timeout if timeout is None else timeout)
@@ -297,11 +298,12 @@ class AsyncClient:
         *,
         budget: int = 0,
         include_token_ids: bool = False,
+        single_look: bool = False,
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> Retrieval:
         """The spans of documents that a question attends to."""
-        request = _requests.retrieve(question, documents, budget, include_token_ids)
+        request = _requests.retrieve(question, documents, budget, include_token_ids, single_look)
         return retrieval_from(await self._call(self._retriever.Retrieve, request, timeout, request_id))
 
     async def score_document(
