@@ -21,6 +21,7 @@ import built_client
 import golden
 import grpc
 import ilre
+from certificates import Certificates
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from reflected import Refusal, Reflected, plain
 from servers import ROOT, Services, made_up_text, wait_for
@@ -319,6 +320,86 @@ class ServiceTest(unittest.TestCase):
         self.assertEqual(said["answer"], self.golden.answer["text"])
         self.assertEqual(said["spans"], [span["text"] for span in self.golden.recalled["spans"]])
         self.assertEqual(said["error"], {"code": "NOT_FOUND", "reason": "DOCUMENT_NOT_FOUND"})
+
+
+class TlsTest(unittest.TestCase):
+    """TLS, client certificates and tokens together; and a generator that has to show its own to the retriever."""
+
+    def setUp(self) -> None:
+        self.services = Services(PROGRAMS)
+        self.addCleanup(self.services.close)
+        self.files = Certificates(self.services.folder)
+        tokens = self.services.folder / "tokens"
+        tokens.write_text("alice the-token\n")
+        path = self.files.path
+        self.flags = [
+            *("--tls-cert", path("server.crt"), "--tls-key", path("server.key"), "--tls-client-ca", path("ca.crt")),
+            *("--tokens-file", str(tokens)),
+        ]
+
+    def client(self, server, name: str = "client", **options) -> ilre.Client:
+        path = self.files.path
+        tls = ilre.Tls(path("ca.crt"), path(f"{name}.crt"), path(f"{name}.key"))
+        client = ilre.Client(server.address, tls=tls, retry=ilre.NO_RETRIES, **({"token": "the-token"} | options))
+        self.addCleanup(client.close)
+        return client
+
+    def test_both_sides_show_who_they_are(self) -> None:
+        server = self.services.start("serve", *self.flags)
+        client = self.client(server)
+        client.ingest("d", golden.TEXT.encode())
+        wanted = client.ask(golden.QUESTION, "d", max_tokens=4).result().text
+        with self.assertRaises(ilre.UnauthenticatedError):
+            self.client(server, token="another").get_document("d")
+        for stranger in (
+            self.client(server, "stranger"),
+            ilre.Client(
+                server.address, token="the-token", tls=ilre.Tls(self.files.path("ca.crt")), retry=ilre.NO_RETRIES
+            ),
+            ilre.Client(server.address, token="the-token", retry=ilre.NO_RETRIES),
+        ):
+            with stranger, self.assertRaises(ilre.UnavailableError):
+                stranger.get_document("d", timeout=30)
+        script = """
+            import { Client } from './src/index.js';
+            const [address, ca, certificate, key] = process.argv.slice(1);
+            const client = new Client(address, { tls: { ca, certificate, key }, token: 'the-token' });
+            console.log((await client.ask(%s, 'd', { maxTokens: 4 }).result()).text);
+            client.close();
+        """ % json.dumps(golden.QUESTION)
+        names = [self.files.path(name) for name in ("ca.crt", "client.crt", "client.key")]
+        done = subprocess.run(
+            ["node", "--input-type=module", "-e", script, server.address, *names],
+            cwd=ROOT / "clients/node", capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        self.assertEqual((done.stderr, done.returncode), ("", 0))
+        self.assertEqual(done.stdout, wanted + "\n")
+
+    def test_a_generator_shows_its_certificate_and_passes_the_token_on(self) -> None:
+        encoder = self.services.start("encoder", *self.flags)
+        retriever = self.services.start("retriever", *self.flags)
+        path = self.files.path
+        towards = (
+            "--retriever-ca",
+            path("ca.crt"),
+            "--retriever-cert",
+            path("client.crt"),
+            "--retriever-key",
+            path("client.key"),
+        )
+        generator = self.services.start("generator", "--retriever", retriever.address, *towards, *self.flags)
+        self.client(encoder).ingest("d", golden.TEXT.encode())
+        client = self.client(generator, retry=None)
+        wait_for("the retriever sees the document", lambda: self.seen(retriever))
+        answer = client.ask(golden.QUESTION, "d", max_tokens=4).result()
+        self.assertTrue(answer.spans)
+        self.assertEqual(answer.spans[0].document, DOCUMENT("d"))
+
+    def seen(self, retriever) -> bool:
+        try:
+            return bool(self.client(retriever).retrieve(golden.QUESTION, "d").spans)
+        except ilre.NotFoundError:
+            return False
 
 
 if __name__ == "__main__":
