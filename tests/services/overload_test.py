@@ -30,7 +30,7 @@ class OverloadTest(unittest.TestCase):
         cls.services = Services(PROGRAMS)
         cls.addClassCleanup(cls.services.close)
         cls.server = cls.services.start(
-            "serve", "--max-running", str(RUNNING), "--max-waiting", str(WAITING), "--ingest-workers", "1"
+            "serve", "--max-running", str(RUNNING), "--max-waiting", str(WAITING), "--max-ingests", str(WAITING)
         )
         cls.client = ilre.Client(cls.server.address, retry=ilre.RetryPolicy(max_attempts=100))
         cls.addClassCleanup(cls.client.close)
