@@ -38,7 +38,12 @@ def main() -> int:
         found = json.loads((CLIENT / "node_modules" / name / "package.json").read_text())["version"]
         assert found == version, f"{name} {found} is installed, {version} is wanted: run scripts/setup --for-tests"
     files = packed_files()
-    for wanted in ("src/index.js", "types/index.d.ts", "protos/ilre/v1/encoder.proto", "protos/google/rpc/status.proto"):
+    for wanted in (
+        "src/index.js",
+        "types/index.d.ts",
+        "protos/ilre/v1/encoder.proto",
+        "protos/google/rpc/status.proto",
+    ):
         assert wanted in files, f"the package lacks {wanted}"
     return subprocess.run(["node", "--test", "test/client.test.js"], cwd=CLIENT, check=False).returncode
 

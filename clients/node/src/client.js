@@ -17,6 +17,9 @@ import { Upload } from './upload.js';
 const STATUS_MS = 30_000; // for the question how far the server is, where the ingest itself may take any time
 const CHANNEL_OPTIONS = {
   'grpc.max_receive_message_length': 256 << 20, // spans of a million recalled tokens come with their text
+  // Finds out that a server is gone although nothing was closed, also where a call has no deadline.
+  'grpc.keepalive_time_ms': 30_000,
+  'grpc.keepalive_timeout_ms': 20_000,
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 2000,
   // A name with several addresses (a headless Kubernetes service) is used with all of them.
@@ -213,10 +216,11 @@ export class Client {
   /**
    * @param {string} question
    * @param {string | Iterable<string>} documents
-   * @param {import('../types/index.d.ts').CallOptions & { budget?: number, includeTokenIds?: boolean }} [options]
+   * @param {import('../types/index.d.ts').CallOptions &
+   *   { budget?: number, includeTokenIds?: boolean, singleLook?: boolean }} [options]
    */
-  async retrieve(question, documents, { budget = 0, includeTokenIds = false, ...options } = {}) {
-    const request = { names: documentNames(documents), question, budget, includeTokenIds };
+  async retrieve(question, documents, { budget = 0, includeTokenIds = false, singleLook = false, ...options } = {}) {
+    const request = { names: documentNames(documents), question, budget, includeTokenIds, singleLook };
     return this.#call('retriever', 'retrieve', request, options);
   }
 

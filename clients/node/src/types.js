@@ -56,5 +56,6 @@ export function answerFrom(events) {
     answerTokens: finish?.answerTokens ?? 0,
     finishReason: finish?.reason ?? 'UNSPECIFIED',
     timings: finish?.timings,
+    lookCount: recall?.lookCount ?? 0,
   };
 }

@@ -48,6 +48,7 @@ export interface Timings {
   prefillMs: number;
   firstTokenMs: number;
   totalMs: number;
+  secondLookMs: number;
 }
 
 export interface IngestProgress {
@@ -66,10 +67,19 @@ export interface Retrieval {
   documentCount: number;
   recalledTokens: number;
   timings: Timings;
+  /** How often the documents were searched. */
+  lookCount: number;
 }
 
 export type AnswerEvent =
-  | { type: 'recall'; spans: Span[]; documentTokens: number; recalledTokens: number; promptTokens: number }
+  | {
+      type: 'recall';
+      spans: Span[];
+      documentTokens: number;
+      recalledTokens: number;
+      promptTokens: number;
+      lookCount: number;
+    }
   | { type: 'text'; text: string }
   | { type: 'finish'; reason: FinishReason; answerTokens: number; timings: Timings };
 
@@ -82,6 +92,7 @@ export interface Answer {
   answerTokens: number;
   finishReason: FinishReason;
   timings: Timings;
+  lookCount: number;
 }
 
 /** A part of a document and how strongly it answers a question. */
@@ -168,6 +179,8 @@ export interface AskOptions extends CallOptions {
   /** 0: 128 */
   maxTokens?: number;
   stop?: string[];
+  /** What the question leads to is not looked for. */
+  singleLook?: boolean;
   sampling?: {
     temperature?: number;
     topP?: number;
@@ -238,7 +251,7 @@ export class Client {
   retrieve(
     question: string,
     documents: string | Iterable<string>,
-    options?: CallOptions & { budget?: number; includeTokenIds?: boolean },
+    options?: CallOptions & { budget?: number; includeTokenIds?: boolean; singleLook?: boolean },
   ): Promise<Retrieval>;
   scoreDocument(name: string, question: string, options?: CallOptions & { partCount?: number }): Promise<ScoredPart[]>;
   readText(name: string, options?: CallOptions & { byteBegin?: number; byteCount?: number }): Promise<TextPiece>;

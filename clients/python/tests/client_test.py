@@ -107,7 +107,6 @@ class Tests:
         self.addCleanup(client.close)
         return client
 
-
     # Ingest.
 
     def test_ingest_of_every_kind_of_source(self) -> None:

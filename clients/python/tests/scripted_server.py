@@ -1,6 +1,6 @@
 """A server that fails as it is told: what a client does about a lost connection or an overload has to be tried at an
-exact moment, which no real server offers. It keeps the offset contract of IngestDocument and answers questions with constants;
-the real services are tested in tests/services of the project.
+exact moment, which no real server offers. It keeps the offset contract of IngestDocument and answers questions with
+constants; the real services are tested in tests/services of the project.
 """
 
 from __future__ import annotations

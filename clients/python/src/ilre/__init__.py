@@ -1,8 +1,8 @@
 """Ask questions of very long documents that an ILRe server has read once.
 
-    with ilre.Client("127.0.0.1:50051") as client:
-        client.ingest("handbook", "handbook.txt")
-        print(client.ask("Who approves travel?", "handbook").result().text)
+with ilre.Client("127.0.0.1:50051") as client:
+    client.ingest("handbook", "handbook.txt")
+    print(client.ask("Who approves travel?", "handbook").result().text)
 """
 
 from ._channel import Tls

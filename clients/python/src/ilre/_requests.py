@@ -44,10 +44,14 @@ def _set_expiry(
 
 
 def retrieve(
-    question: str, documents: str | Iterable[str], budget: int, include_token_ids: bool
+    question: str, documents: str | Iterable[str], budget: int, include_token_ids: bool, single_look: bool
 ) -> retriever_pb2.RetrieveRequest:
     return retriever_pb2.RetrieveRequest(
-        names=document_names(documents), question=question, budget=budget, include_token_ids=include_token_ids
+        names=document_names(documents),
+        question=question,
+        budget=budget,
+        include_token_ids=include_token_ids,
+        single_look=single_look,
     )
 
 
@@ -60,6 +64,7 @@ def generate(
     max_tokens: int,
     stop: Sequence[str],
     sampling: Sampling | None,
+    single_look: bool,
 ) -> generator_pb2.GenerateRequest:
     request = generator_pb2.GenerateRequest(
         names=document_names(documents),
@@ -68,6 +73,7 @@ def generate(
         answer_prefix=answer_prefix,
         max_tokens=max_tokens,
         stop=[stop] if isinstance(stop, str) else stop,
+        single_look=single_look,
     )
     if instruction is not None:
         request.instruction = instruction

@@ -194,13 +194,9 @@ class AsyncClient:
     ) -> Document:
         """As Client.create_document."""
         request = _requests.create(name, expire_time)
-        return document_from(
-            await self._call(self._encoder.CreateDocument, request, timeout, request_id, NO_RETRIES)
-        )
+        return document_from(await self._call(self._encoder.CreateDocument, request, timeout, request_id, NO_RETRIES))
 
-    async def get_document(
-        self, name: str, *, timeout: float | None = None, request_id: str | None = None
-    ) -> Document:
+    async def get_document(self, name: str, *, timeout: float | None = None, request_id: str | None = None) -> Document:
         request = encoder_pb2.GetDocumentRequest(name=document_name(name))
         return document_from(await self._call(self._encoder.GetDocument, request, timeout, request_id))
 
@@ -279,12 +275,13 @@ class AsyncClient:
         max_tokens: int = 0,
         stop: Sequence[str] = (),
         sampling: Sampling | None = None,
+        single_look: bool = False,
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> AsyncAnswerStream:
         """As Client.ask: `async with client.ask(...) as answer: async for event in answer: ...`."""
         request = _requests.generate(
-            question, documents, budget, instruction, answer_prefix, max_tokens, stop, sampling
+            question, documents, budget, instruction, answer_prefix, max_tokens, stop, sampling, single_look
         )
         metadata, request_id = self._headers.of_call(request_id)
         attempts = Attempts(self._retry, self._timeout if timeout is None else timeout)
@@ -301,11 +298,12 @@ class AsyncClient:
         *,
         budget: int = 0,
         include_token_ids: bool = False,
+        single_look: bool = False,
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> Retrieval:
         """The spans of documents that a question attends to."""
-        request = _requests.retrieve(question, documents, budget, include_token_ids)
+        request = _requests.retrieve(question, documents, budget, include_token_ids, single_look)
         return retrieval_from(await self._call(self._retriever.Retrieve, request, timeout, request_id))
 
     async def score_document(
@@ -318,9 +316,7 @@ class AsyncClient:
         request_id: str | None = None,
     ) -> list[ScoredPart]:
         """How strongly each part of a document answers a question."""
-        request = retriever_pb2.ScoreDocumentRequest(
-            name=document_name(name), question=question, part_count=part_count
-        )
+        request = retriever_pb2.ScoreDocumentRequest(name=document_name(name), question=question, part_count=part_count)
         answer = await self._call(self._retriever.ScoreDocument, request, timeout, request_id)
         return [ScoredPart(part.byte_begin, part.byte_end, part.score) for part in answer.parts]
 
@@ -334,9 +330,7 @@ class AsyncClient:
         request_id: str | None = None,
     ) -> TextPiece:
         """A piece of a document's text, whole characters."""
-        request = retriever_pb2.ReadTextRequest(
-            name=document_name(name), byte_begin=byte_begin, byte_count=byte_count
-        )
+        request = retriever_pb2.ReadTextRequest(name=document_name(name), byte_begin=byte_begin, byte_count=byte_count)
         answer = await self._call(self._retriever.ReadText, request, timeout, request_id)
         return TextPiece(answer.text, answer.byte_begin, answer.document_bytes)
 

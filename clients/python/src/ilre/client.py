@@ -366,13 +366,14 @@ class Client:
         max_tokens: int = 0,
         stop: Sequence[str] = (),
         sampling: Sampling | None = None,
+        single_look: bool = False,
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> AnswerStream:
         """Answers from documents (`c/-`: all of collection c), streamed. A failure before the first event is tried
-        again; later ones are raised."""
+        again; later ones are raised. single_look: what the question leads to is not looked for."""
         request = _requests.generate(
-            question, documents, budget, instruction, answer_prefix, max_tokens, stop, sampling
+            question, documents, budget, instruction, answer_prefix, max_tokens, stop, sampling, single_look
         )
         metadata, request_id = self._headers.of_call(request_id)
         attempts = Attempts(self._retry, self._timeout if timeout is None else timeout)
@@ -389,11 +390,12 @@ class Client:
         *,
         budget: int = 0,
         include_token_ids: bool = False,
+        single_look: bool = False,
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> Retrieval:
         """The spans of documents that a question attends to."""
-        request = _requests.retrieve(question, documents, budget, include_token_ids)
+        request = _requests.retrieve(question, documents, budget, include_token_ids, single_look)
         return retrieval_from(self._call(self._retriever.Retrieve, request, timeout, request_id))
 
     def score_document(
@@ -406,9 +408,7 @@ class Client:
         request_id: str | None = None,
     ) -> list[ScoredPart]:
         """How strongly each part of a document answers a question."""
-        request = retriever_pb2.ScoreDocumentRequest(
-            name=document_name(name), question=question, part_count=part_count
-        )
+        request = retriever_pb2.ScoreDocumentRequest(name=document_name(name), question=question, part_count=part_count)
         answer = self._call(self._retriever.ScoreDocument, request, timeout, request_id)
         return [ScoredPart(part.byte_begin, part.byte_end, part.score) for part in answer.parts]
 
@@ -422,9 +422,7 @@ class Client:
         request_id: str | None = None,
     ) -> TextPiece:
         """A piece of a document's text, whole characters."""
-        request = retriever_pb2.ReadTextRequest(
-            name=document_name(name), byte_begin=byte_begin, byte_count=byte_count
-        )
+        request = retriever_pb2.ReadTextRequest(name=document_name(name), byte_begin=byte_begin, byte_count=byte_count)
         answer = self._call(self._retriever.ReadText, request, timeout, request_id)
         return TextPiece(answer.text, answer.byte_begin, answer.document_bytes)
 

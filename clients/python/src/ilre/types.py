@@ -71,6 +71,7 @@ class Timings:
     prefill_ms: float = 0
     first_token_ms: float = 0
     total_ms: float = 0
+    second_look_ms: float = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Retrieval:
     document_count: int
     recalled_tokens: int
     timings: Timings
+    look_count: int = 1  # how often the documents were searched
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,6 +105,7 @@ class Recall:
     document_tokens: int
     recalled_tokens: int
     prompt_tokens: int
+    look_count: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +139,7 @@ class Answer:
     answer_tokens: int
     finish_reason: FinishReason
     timings: Timings
+    look_count: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,6 +235,7 @@ def retrieval_from(message: Any) -> Retrieval:
         message.document_count,
         message.recalled_tokens,
         timings_from(message.timings),
+        message.look_count,
     )
 
 
@@ -240,7 +245,7 @@ def event_from(message: Any) -> AnswerEvent | None:
     if kind == "recall":
         recall = message.recall
         spans = tuple(map(span_from, recall.spans))
-        return Recall(spans, recall.document_tokens, recall.recalled_tokens, recall.prompt_tokens)
+        return Recall(spans, recall.document_tokens, recall.recalled_tokens, recall.prompt_tokens, recall.look_count)
     if kind == "text":
         return Text(message.text)
     if kind == "finish":
@@ -265,4 +270,5 @@ def answer_from(events: list[AnswerEvent]) -> Answer:
         finish.answer_tokens,
         finish.reason,
         finish.timings,
+        recall.look_count,
     )

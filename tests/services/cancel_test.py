@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""Calls that are cancelled or run out of time at random moments: no other status than that, nothing runs on, counters
+show that the work stopped, and the server answers as before.
+
+Usage: cancel_test.py FOLDER_OF_PROGRAMS [--calls N] [--seed N]
+scripts/cancel-under-sanitizers runs it with many calls on servers built with the thread and the address sanitizer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections
+import itertools
+import random
+import sys
+
+import golden
+import grpc
+import grpc.aio
+import ilre
+from ilre.v1 import encoder_pb2, encoder_pb2_grpc, generator_pb2, generator_pb2_grpc, retriever_pb2, retriever_pb2_grpc
+from servers import Server, Services, made_up_text, wait_for
+
+Code = grpc.StatusCode
+AT_ONCE = 12
+EXPECTED = {Code.OK, Code.CANCELLED, Code.DEADLINE_EXCEEDED}
+TEXT = made_up_text(400_000).encode()
+GOLDEN = "collections/default/documents/golden"
+
+
+class RandomCalls:
+    """Many calls at once; each ends early, one way or another, unless it is done before."""
+
+    def __init__(self, address: str, generator: random.Random) -> None:
+        self._generator = generator
+        self._channel = grpc.aio.insecure_channel(address)
+        self._encoder = encoder_pb2_grpc.EncoderStub(self._channel)
+        self._retriever = retriever_pb2_grpc.RetrieverStub(self._channel)
+        self._answerer = generator_pb2_grpc.GeneratorStub(self._channel)
+        self._numbers = itertools.count()
+        self.codes: collections.Counter = collections.Counter()
+
+    async def run(self, count: int) -> None:
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def one() -> None:
+            async with places:
+                await self._one()
+
+        await asyncio.gather(*(one() for _ in range(count)))
+        await self._channel.close()
+
+    async def _one(self) -> None:
+        generator = self._generator
+        begin = generator.choice((self._ask, self._retrieve, self._score, self._ingest))
+        patience = generator.random() ** 3 * 0.3  # mostly short
+        by_deadline = generator.random() < 0.5
+        call = begin(patience if by_deadline else 60)
+        task = asyncio.ensure_future(self._finish(call))
+        if not by_deadline:
+            await asyncio.sleep(patience)
+            call.cancel()
+        code = await task
+        self.codes[code] += 1
+
+    async def _finish(self, call) -> Code:
+        try:
+            if hasattr(call, "read"):
+                while await call.read() is not grpc.aio.EOF:
+                    pass
+            else:
+                await call
+        except (grpc.RpcError, asyncio.CancelledError):
+            pass
+        code = await call.code()
+        if code not in EXPECTED:
+            print(f"{code}: {await call.details()}", file=sys.stderr)
+        return code
+
+    def _ask(self, timeout: float):
+        request = generator_pb2.GenerateRequest(names=[GOLDEN], question=golden.QUESTION, max_tokens=200)
+        return self._answerer.Generate(request, timeout=timeout)
+
+    def _retrieve(self, timeout: float):
+        request = retriever_pb2.RetrieveRequest(names=[GOLDEN], question=golden.QUESTION)
+        return self._retriever.Retrieve(request, timeout=timeout)
+
+    def _score(self, timeout: float):
+        return self._retriever.ScoreDocument(
+            retriever_pb2.ScoreDocumentRequest(name=GOLDEN, question=golden.QUESTION), timeout=timeout
+        )
+
+    def _ingest(self, timeout: float):
+        name = f"collections/cancelled/documents/d{next(self._numbers)}"
+        size = self._generator.randrange(1000, 60_000)
+
+        async def messages():
+            for begin in range(0, size, 4000):
+                data = TEXT[begin : min(size, begin + 4000)]
+                message = encoder_pb2.IngestDocumentRequest(
+                    write_offset=begin, data=data, finish_write=begin + 4000 >= size
+                )
+                if not begin:
+                    message.name = name
+                yield message
+
+        return self._encoder.IngestDocument(messages(), timeout=timeout)
+
+
+def check_that_answers_stop(server: Server) -> int:
+    """Leaves an endless answer. -> tokens decoded beyond those that were seen"""
+    before = server.metric("ilre_decoded_tokens_total")
+    with ilre.Client(server.address) as client:
+        stream = client.ask(golden.QUESTION, golden.NAME, max_tokens=1 << 20)
+        texts = sum(isinstance(event, ilre.Text) for event, _ in zip(stream, range(5)))
+        assert texts, "no text came"
+        stream.close()
+    server.wait_until_idle()
+    decoded = server.metric("ilre_decoded_tokens_total")
+    for _ in range(20):
+        assert server.metric("ilre_decoded_tokens_total") == decoded, "tokens are decoded for nobody"
+    return int(decoded - before)
+
+
+def check_that_ingests_stop(server: Server) -> tuple[int, int]:
+    """Cancels a large ingest at its first acknowledgement. -> tokens that became durable, tokens of the whole text"""
+
+    class Enough(Exception):
+        pass
+
+    def stop(progress: ilre.IngestProgress) -> None:
+        raise Enough
+
+    text = TEXT * 20
+    before = server.metric("ilre_ingested_tokens_total")
+    with ilre.Client(server.address) as client:
+        try:
+            client.ingest("cancelled/large", text, on_progress=stop)
+            raise AssertionError("nothing was acknowledged before the end")
+        except Enough:
+            pass
+        server.wait_until_idle()
+        wait_for("the ingest has ended", lambda: stable(server, "ilre_ingested_tokens_total"))
+        tokens = server.metric("ilre_ingested_tokens_total") - before
+        status = client.get_ingest_status("cancelled/large")
+        assert status.document.state == ilre.DocumentState.INGESTING, status
+        assert status.committed_bytes < len(text) // 2, f"{status.committed_bytes} of {len(text)} bytes were read on"
+        client.delete_document("cancelled/large")
+    return int(tokens), len(text)
+
+
+def stable(server: Server, metric: str) -> bool:
+    value = server.metric(metric)
+    return all(server.metric(metric) == value for _ in range(20))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("programs")
+    parser.add_argument("--calls", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    services = Services(arguments.programs)
+    try:
+        server = services.start("serve", "--max-waiting", "1000")
+        with ilre.Client(server.address) as client:
+            known = golden.Golden(client)
+
+            async def run() -> collections.Counter:
+                calls = RandomCalls(server.address, random.Random(arguments.seed))
+                await calls.run(arguments.calls)
+                return calls.codes
+
+            codes = asyncio.run(run())
+            assert sum(codes.values()) == arguments.calls
+            assert set(codes) <= EXPECTED, codes
+            server.wait_until_idle()
+            known.check(client)
+            assert all(d.state != ilre.DocumentState.FAILED for d in client.list_documents())
+            decoded = check_that_answers_stop(server)
+            ingested, whole = check_that_ingests_stop(server)
+            known.check(client)
+        status = server.terminate()
+        assert status == 0, f"exit status {status}: {server.log()}"
+        log = server.log_path.read_text(errors="replace")
+        assert "Sanitizer" not in log, log[-20_000:]
+    except BaseException:
+        print(services.logs(), file=sys.stderr)
+        raise
+    finally:
+        services.close()
+    said = ", ".join(f"{code.name} {number}" for code, number in codes.most_common())
+    print(f"{arguments.calls} calls (seed {arguments.seed}): {said}")
+    print(
+        f"a left answer: {decoded} of 1,048,576 tokens decoded; a left ingest: {ingested} tokens of {whole} bytes read"
+    )
+
+
+if __name__ == "__main__":
+    main()

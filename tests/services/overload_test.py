@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Ten times as many calls as a server takes: the rest is refused at once with a time to come back, memory stays
+bounded, everything that was taken is answered right, and a client that waits as told gets its answer.
+
+Usage: overload_test.py FOLDER_OF_PROGRAMS [unittest arguments]
+bench/services --only overload does it for a minute and measures times.
+"""
+
+from __future__ import annotations
+
+import collections
+import sys
+import threading
+import unittest
+
+import golden
+import ilre
+from servers import Services, made_up_text
+
+PROGRAMS = ""
+RUNNING, WAITING = 2, 4
+CALLERS = 10 * (RUNNING + WAITING)
+CALLS = 6  # of each caller
+MEMORY_BYTES = 256 << 20  # more than the server had before; the model is tiny
+
+
+class OverloadTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.services = Services(PROGRAMS)
+        cls.addClassCleanup(cls.services.close)
+        cls.server = cls.services.start(
+            "serve", "--max-running", str(RUNNING), "--max-waiting", str(WAITING), "--max-ingests", str(WAITING)
+        )
+        cls.client = ilre.Client(cls.server.address, retry=ilre.RetryPolicy(max_attempts=100))
+        cls.addClassCleanup(cls.client.close)
+        cls.golden = golden.Golden(cls.client)
+
+    def flood(self, call, callers: int = CALLERS) -> collections.Counter:
+        """Runs call(client, number) in many threads. -> outcomes by reason"""
+        outcomes, wrong = collections.Counter(), []
+        ready = threading.Barrier(callers)
+
+        def run(number: int) -> None:
+            with ilre.Client(self.server.address, retry=ilre.NO_RETRIES) as client:
+                ready.wait()
+                for _ in range(CALLS):
+                    try:
+                        call(client, number)
+                        outcomes["OK"] += 1
+                    except ilre.ResourceExhaustedError as error:
+                        if error.reason != "OVERLOADED" or not error.retry_delay:
+                            wrong.append(error)
+                        outcomes[error.reason] += 1
+                    except BaseException as error:
+                        wrong.append(error)
+
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(callers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(wrong, [])
+        return outcomes
+
+    def check_afterwards(self, outcomes: collections.Counter, memory_before: int) -> None:
+        self.assertGreater(outcomes["OK"], 0, outcomes)
+        self.assertGreater(outcomes["OVERLOADED"], 0, outcomes)
+        self.assertLess(self.server.peak_memory(), memory_before + MEMORY_BYTES)
+        self.server.wait_until_idle()
+        self.golden.check(self.client)
+
+    def test_questions(self) -> None:
+        before = self.server.peak_memory()
+
+        def ask(client: ilre.Client, number: int) -> None:
+            answer = client.ask(golden.QUESTION, golden.NAME, max_tokens=golden.MAX_TOKENS).result()
+            assert golden.plain(answer) == self.golden.answer, answer
+
+        self.check_afterwards(self.flood(ask), before)
+
+    def test_searches(self) -> None:
+        before = self.server.peak_memory()
+
+        def search(client: ilre.Client, number: int) -> None:
+            recalled = client.retrieve(golden.QUESTION, golden.NAME)
+            assert golden.plain(recalled) == self.golden.recalled, recalled
+
+        self.check_afterwards(self.flood(search), before)
+
+    def test_ingests(self) -> None:
+        before = self.server.peak_memory()
+        text = made_up_text(400_000).encode()
+
+        def ingest(client: ilre.Client, number: int) -> None:
+            client.ingest(f"flood/d{number}", text[: 20_000 + number], replace=True)
+
+        self.check_afterwards(self.flood(ingest, callers=40), before)
+
+    def test_who_waits_as_told_is_answered(self) -> None:
+        answers = []
+
+        def ask() -> None:
+            with ilre.Client(self.server.address, retry=ilre.RetryPolicy(max_attempts=1000)) as client:
+                answer = client.ask(golden.QUESTION, golden.NAME, max_tokens=golden.MAX_TOKENS).result()
+                answers.append(golden.plain(answer) == self.golden.answer)
+
+        threads = [threading.Thread(target=ask) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(answers, [True] * 20)
+
+
+if __name__ == "__main__":
+    PROGRAMS = sys.argv.pop(1)
+    unittest.main()
