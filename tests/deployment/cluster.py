@@ -116,8 +116,6 @@ class Cluster:
         ]  # fmt: skip
         if kind != "generator":
             command += ["--data-dir", self.folder / "store"]
-        if kind == "retriever":
-            command += ["--follower-dir", self.folder / f"follower-{host}"]
         if kind == "generator":
             command += ["--retriever", "dns:///retrievers:50051"]
         return command

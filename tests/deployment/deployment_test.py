@@ -210,7 +210,7 @@ class DeploymentTest(unittest.TestCase):
         process = self.cluster.launch("spare", self.cluster.command("spare", "encoder"))
         self.assertEqual(process.wait(PATIENCE_S), 1, self.cluster.log("spare"))
         self.cluster.processes.pop("spare")
-        self.assertIn("DATA_DIRECTORY_IN_USE", self.cluster.log("spare"))
+        self.assertIn("in use by another process", self.cluster.log("spare"))
         self.assertEqual(self.client.status(self.name).document.name, self.name)
 
     def a_retriever_dies(self):
