@@ -79,7 +79,12 @@ absl::StatusOr<std::string> ProfilePath(const Settings& settings, const std::str
     const absl::StatusOr<std::string> text = ReadFile(path, 1 << 20);
     if (!text.ok()) continue;
     const auto json = nlohmann::json::parse(*text, nullptr, false);
-    if (json.is_object() && json.contains("model") && json["model"] == model_fingerprint) return path;
+    if (!json.is_object() || !json.contains("model") || json["model"] != model_fingerprint) continue;
+    // Integer arithmetic is the processor's; its twin for other devices lies beside it.
+    const bool is_int8 = json.contains("arithmetic") && json["arithmetic"] == "int8";
+    if (!is_int8 || settings.device == "cpu") return path;
+    const std::string twin = fs::path(path).replace_extension(".precise.json").string();
+    if (fs::exists(twin)) return twin;
   }
   return MakeError(absl::StatusCode::kNotFound, "NO_PROFILE",
                    absl::StrCat("no retrieval profile for the model ", model_fingerprint,

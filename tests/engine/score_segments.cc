@@ -43,6 +43,7 @@ absl::Status Run(const std::vector<std::string>& arguments) {
   ILRE_ASSIGN_OR_RETURN(const DocumentRow row, IngestWhole(*store, *model, "c", "d", text));
   const Retriever retriever(*model, *store);
   RetrieveOptions options;
+  options.one_look = true;  // the oracle knows the first look; the second has one of its own
   options.budget = std::atoi(arguments[4].c_str());
   for (const absl::string_view question : absl::StrSplit(questions, '\n', absl::SkipEmpty())) {
     nlohmann::json line = {{"segments", nlohmann::json::array()}, {"chosen", nlohmann::json::array()}};

@@ -136,7 +136,7 @@ absl::StatusOr<DocumentContent> ReadContent(const KeyStoreReader& store, absl::s
   }));
   ILRE_ASSIGN_OR_RETURN(content.text, store.ReadText(row, 0, row.num_blocks));
   content.row.collection = content.row.document = "";
-  content.row.uid = content.row.revision = 0;
+  content.row.uid = content.row.revision = content.row.state_bytes = 0;
   content.row.create_time_ms = content.row.update_time_ms = 0;
   return content;
 }
