@@ -87,6 +87,7 @@ void CallScope::Open(const CallHeaders& headers) {
     if (IsTracestate(headers.tracestate)) context_.tracestate = headers.tracestate;
   }
   context_.cancelled = [stop = stop_] { return stop->cause() != CallStop::Cause::kNone; };
+  made_.store(true, std::memory_order_release);
 }
 
 absl::Status CallScope::Begin() {

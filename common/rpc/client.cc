@@ -27,13 +27,14 @@ bool IsServiceName(absl::string_view name) {
   return std::all_of(name.begin(), name.end(), [](char c) { return absl::ascii_isalnum(c) || c == '.' || c == '_'; });
 }
 
+// CANCELLED is repeated for what WasCutOff says; a call that its own caller cancels is not repeated.
 std::string ServiceConfig(const ChannelOptions& options) {
   constexpr char kBalancing[] = R"("loadBalancingConfig":[{"round_robin":{}}])";
   if (options.repeatable_service.empty()) return absl::StrCat("{", kBalancing, "}");
   return absl::StrCat("{", kBalancing, R"(,"healthCheckConfig":{"serviceName":")", options.repeatable_service,
                       R"("},"methodConfig":[{"name":[{"service":")", options.repeatable_service,
                       R"("}],"retryPolicy":{"maxAttempts":4,"initialBackoff":"0.05s","maxBackoff":"1s",)",
-                      R"("backoffMultiplier":3,"retryableStatusCodes":["UNAVAILABLE"]}}]})");
+                      R"("backoffMultiplier":3,"retryableStatusCodes":["UNAVAILABLE","CANCELLED"]}}]})");
 }
 
 // A call that runs. Lives until its callback has come.
@@ -44,6 +45,11 @@ struct RunningCall {
   bool done = false;
   grpc::Status status;
 };
+
+// gRPC's server ends a call that arrives while it shuts down with a bare CANCELLED, though nobody cancelled it.
+bool WasCutOff(const grpc::Status& status) {
+  return status.error_code() == grpc::StatusCode::CANCELLED && status.error_details().empty();
+}
 
 }  // namespace
 
@@ -79,6 +85,12 @@ void FillClientContext(const CallContext& context, grpc::ClientContext* client) 
   }
 }
 
+absl::Status StatusOfCall(const CallContext& context, absl::string_view what, const grpc::Status& status) {
+  if (!WasCutOff(status)) return FromGrpcStatus(status);
+  ILRE_RETURN_IF_ERROR(context.Check(what));
+  return MakeError(absl::StatusCode::kUnavailable, "UNAVAILABLE", absl::StrCat(what, ": the server went away"));
+}
+
 absl::Status CallAndWait(const CallContext& context, absl::string_view what,
                          const std::function<void(grpc::ClientContext*, std::function<void(grpc::Status)>)>& start) {
   ILRE_RETURN_IF_ERROR(context.Check(what));
@@ -102,7 +114,7 @@ absl::Status CallAndWait(const CallContext& context, absl::string_view what,
   }
   if (call.status.ok()) return absl::OkStatus();
   if (absl::Status stopped = context.Check(what); !stopped.ok() && cancelled) return stopped;
-  return FromGrpcStatus(call.status);
+  return StatusOfCall(context, what, call.status);
 }
 
 }  // namespace ilre

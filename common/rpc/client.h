@@ -37,6 +37,11 @@ absl::StatusOr<std::shared_ptr<grpc::Channel>> MakeChannel(const ChannelOptions&
 // id, and the authorization.
 void FillClientContext(const CallContext& context, grpc::ClientContext* client);
 
+// How a call for `context` ended, as an error of this project: the server's own unchanged. A bare CANCELLED, which is
+// what gRPC gives where a server goes away under a call, becomes UNAVAILABLE unless `context` says that it was
+// cancelled.
+absl::Status StatusOfCall(const CallContext& context, absl::string_view what, const grpc::Status& status);
+
 // Makes one unary call and waits for it: `start` begins it by the callback API,
 //   [&](grpc::ClientContext* client, std::function<void(grpc::Status)> done) {
 //     stub.async()->Retrieve(client, &request, &response, std::move(done));

@@ -11,6 +11,7 @@
 #include "common/base/errors.h"
 #include "common/base/file.h"
 #include "common/base/test_matchers.h"
+#include "common/rpc/status_conversion.h"
 #include "common/rpc/test_server.h"
 #include "common/rpc/trace_context.h"
 #include "gtest/gtest.h"
@@ -75,6 +76,16 @@ TEST(ClientTest, TheParentsDeadlineEndsTheChild) {
   context.deadline = absl::Now() + absl::Milliseconds(300);
   EXPECT_THAT(Ask(*LoopbackChannel(server.port()), context, "hold"), StatusIs(absl::StatusCode::kDeadlineExceeded));
   EXPECT_TRUE(Eventually([&] { return server.parts().state.num_calls() == 0; }));
+}
+
+TEST(ClientTest, ACallThatNobodyCancelledIsNotCancelled) {
+  const grpc::Status bare(grpc::StatusCode::CANCELLED, "CANCELLED");
+  EXPECT_THAT(StatusOfCall({}, "asking", bare), StatusIs(absl::StatusCode::kUnavailable));
+  CallContext context;
+  context.cancelled = [] { return true; };
+  EXPECT_THAT(StatusOfCall(context, "asking", bare), StatusIs(absl::StatusCode::kCancelled));
+  const absl::Status said = errors::Cancelled("the answer");
+  EXPECT_EQ(StatusOfCall({}, "asking", ToGrpcStatus(said)), said);
 }
 
 TEST(ClientTest, NobodyThereIsUnavailable) {

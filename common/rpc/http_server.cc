@@ -4,67 +4,16 @@
 #include <sys/socket.h>
 
 #include <atomic>
-#include <condition_variable>
-#include <deque>
-#include <mutex>
 #include <utility>
-#include <vector>
 
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "common/base/status_macros.h"
+#include "common/rpc/bounded_http.h"
 #include "common/rpc/listen_address.h"
 
 namespace ilre {
 namespace {
-
-// httplib's own pool has no bound: connections would pile up in it. Here the accepting thread waits for a free thread.
-class BoundedThreads : public httplib::TaskQueue {
- public:
-  explicit BoundedThreads(int num_threads) {
-    for (int i = 0; i < num_threads; ++i) threads_.emplace_back([this] { Work(); });
-  }
-
-  void enqueue(std::function<void()> task) override {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return num_busy_ + tasks_.size() < threads_.size(); });
-    tasks_.push_back(std::move(task));
-    changed_.notify_all();
-  }
-
-  void shutdown() override {
-    {
-      std::lock_guard lock(mutex_);
-      stopping_ = true;
-      changed_.notify_all();
-    }
-    for (std::thread& thread : threads_) thread.join();
-  }
-
- private:
-  void Work() {
-    std::unique_lock lock(mutex_);
-    while (true) {
-      changed_.wait(lock, [this] { return !tasks_.empty() || stopping_; });
-      if (tasks_.empty()) return;
-      const std::function<void()> task = std::move(tasks_.front());
-      tasks_.pop_front();
-      ++num_busy_;
-      lock.unlock();
-      task();
-      lock.lock();
-      --num_busy_;
-      changed_.notify_all();
-    }
-  }
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::function<void()>> tasks_;  // guarded by mutex_
-  size_t num_busy_ = 0;                      // guarded by mutex_
-  bool stopping_ = false;                    // guarded by mutex_
-  std::vector<std::thread> threads_;
-};
 
 void AddOwnRoutes(httplib::Server& server, const ServiceMetrics& metrics, const ServerState& state) {
   server.Get("/healthz", [](const httplib::Request&, httplib::Response& response) {
@@ -81,7 +30,6 @@ void AddOwnRoutes(httplib::Server& server, const ServiceMetrics& metrics, const 
 }
 
 void SetLimits(httplib::Server& server, const HttpServer::Options& options) {
-  server.new_task_queue = [num_threads = options.num_threads] { return new BoundedThreads(num_threads); };
   server.set_payload_max_length(options.max_body_bytes);
   server.set_read_timeout(options.read_timeout_seconds);
   server.set_write_timeout(options.write_timeout_seconds);
@@ -107,7 +55,7 @@ HttpServer::~HttpServer() { Stop(); }
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const Options& options, const ServiceMetrics& metrics,
                                                               const ServerState& state, const Mount& mount) {
   ILRE_ASSIGN_OR_RETURN(ListenAddress address, ParseListenAddress("http-listen", options.listen));
-  std::unique_ptr<HttpServer> server(new HttpServer(std::make_unique<httplib::Server>()));
+  std::unique_ptr<HttpServer> server(new HttpServer(std::make_unique<BoundedHttpServer>(options.num_threads)));
   SetLimits(*server->server_, options);
   AddOwnRoutes(*server->server_, metrics, state);
   if (mount) mount(*server->server_);

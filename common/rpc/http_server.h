@@ -16,7 +16,8 @@ class Server;
 
 namespace ilre {
 
-// A fixed number of threads, one for each connection that is open; further ones wait in the system's backlog.
+// A fixed number of threads, one for each connection that is open; further ones wait in the system's backlog. Requests
+// are bounded: see bounded_http.h.
 class HttpServer {
  public:
   // Adds routes and changes limits before the first request.
@@ -28,7 +29,7 @@ class HttpServer {
     size_t max_body_bytes = size_t{4} << 20;
     int read_timeout_seconds = 10;  // between two pieces of a request
     int write_timeout_seconds = 30;
-    int idle_timeout_seconds = 2;  // of a connection between two requests; Stop may wait as long
+    int idle_timeout_seconds = 2;  // of a connection between two requests
   };
 
   // Listens when it returns. `metrics`, `state` and what is mounted must outlive it. Errors: INVALID_ARGUMENT for the

@@ -1,6 +1,9 @@
 #include "common/rpc/http_server.h"
 
+#include <arpa/inet.h>
 #include <httplib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <string>
@@ -119,6 +122,62 @@ TEST_F(HttpServerTest, StopAnswersWhatRuns) {
   client.join();
   EXPECT_EQ(body, "done");
   EXPECT_FALSE(ClientOf(*server).Get("/healthz"));
+}
+
+// A client that sends `opening` and then `endless` again and again.
+struct Exchange {
+  Exchange(const HttpServer& server, const std::string& opening, const std::string& endless = "", size_t max_sent = 0) {
+    const std::string& address = server.address();
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in peer{};
+    peer.sin_family = AF_INET;
+    peer.sin_port = htons(static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
+    peer.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&peer), sizeof(peer)), 0);
+    cut_off = send(fd, opening.data(), opening.size(), MSG_NOSIGNAL) <= 0;
+    for (size_t sent = 0; !cut_off && sent < max_sent; sent += endless.size()) {
+      cut_off = send(fd, endless.data(), endless.size(), MSG_NOSIGNAL) <= 0;
+    }
+    char buffer[4096];
+    for (ssize_t n; (n = recv(fd, buffer, sizeof(buffer), 0)) > 0;) answer.append(buffer, static_cast<size_t>(n));
+    close(fd);
+  }
+
+  bool cut_off = false;  // the server closed before everything was sent
+  std::string answer;    // until the server closed
+};
+
+TEST_F(HttpServerTest, EndlessLinesAreCutOff) {
+  const auto server = Start({.num_threads = 1}, [](httplib::Server& http) {
+    http.Post("/echo", [](const httplib::Request& request, httplib::Response& response) {
+      response.set_content(request.body, "text/plain");
+    });
+  });
+  constexpr size_t kMany = 200 << 20;  // more than any buffer of the system
+  std::string piece(1000, 'a'), header;
+  while (header.size() < 1000) header += "X-Many: a\r\n";
+  EXPECT_TRUE(Exchange(*server, "GET /", piece, kMany).cut_off);
+  EXPECT_TRUE(Exchange(*server, "GET / HTTP/1.1\r\nX-Long: ", piece, kMany).cut_off);
+  EXPECT_TRUE(Exchange(*server, "GET / HTTP/1.1\r\n", header, kMany).cut_off);
+  EXPECT_TRUE(Exchange(*server, "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", piece, kMany).cut_off);
+  httplib::Client client = ClientOf(*server);
+  EXPECT_EQ(client.Post("/echo", std::string(100'000, 'x'), "text/plain")->body.size(), 100'000u);
+  EXPECT_EQ(client.Get("/healthz", {{"X-Long", std::string(5000, 'x')}})->status, 200);
+}
+
+TEST_F(HttpServerTest, TwoRequestsInOnePiece) {
+  const auto server = Start({.num_threads = 1});
+  const Exchange two(*server, "GET /healthz HTTP/1.1\r\n\r\nGET /readyz HTTP/1.1\r\nConnection: close\r\n\r\n");
+  EXPECT_THAT(two.answer, HasSubstr("alive\n"));
+  EXPECT_THAT(two.answer, HasSubstr("not ready\n"));
+}
+
+TEST_F(HttpServerTest, StopDoesNotWaitForIdleConnections) {
+  const auto server = Start({.idle_timeout_seconds = 3600});
+  httplib::Client client = ClientOf(*server);
+  client.set_keep_alive(true);
+  EXPECT_EQ(client.Get("/healthz")->status, 200);
+  server->Stop();
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/time/clock.h"
 #include "common/base/status_macros.h"
 #include "common/rpc/listen_address.h"
@@ -106,6 +107,13 @@ absl::StatusOr<std::unique_ptr<ServerRunner>> ServerRunner::Start(const ServerOp
   if (!options.http_listen.empty()) {
     ILRE_ASSIGN_OR_RETURN(runner->http_,
                           HttpServer::Start({.listen = options.http_listen}, parts.metrics, parts.state, mount));
+    const std::string host = ParseListenAddress("http-listen", options.http_listen)->host;
+    const bool is_local = host == "localhost" || host == "::1" || absl::StartsWith(host, "127.");
+    if (mount && parts.authenticator.HasTokens() && !is_local) {
+      parts.log.Log(LogLevel::kWarning,
+                    "tokens are readable on their way over HTTP: put a proxy with TLS in front of it",
+                    {{"http", runner->http_->address()}});
+    }
   }
   ILRE_RETURN_IF_ERROR(runner->Listen(services));
   return runner;
