@@ -16,7 +16,7 @@
 namespace ilre::cli {
 namespace {
 
-constexpr int kReportParts = 512;      // scores of a document in a report
+constexpr int kReportParts = 512;        // scores of a document in a report
 constexpr uint64_t kContextBytes = 400;  // text shown before and behind a passage
 
 FinishReason ReasonOf(v1::Finish::Reason reason) {

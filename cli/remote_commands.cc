@@ -150,7 +150,8 @@ absl::Status RunRemoteIngest(const Settings& settings, const IngestArguments& ar
   ILRE_ASSIGN_OR_RETURN(const uint64_t offset, ingest.AppendOffset());
   ILRE_ASSIGN_OR_RETURN(const v1::IngestProgress last, ingest.Send(input, offset));
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const auto tokens = static_cast<uint64_t>(last.token_count()), computed = static_cast<uint64_t>(last.computed_tokens());
+  const auto tokens = static_cast<uint64_t>(last.token_count()),
+             computed = static_cast<uint64_t>(last.computed_tokens());
   if (computed == 0) {
     std::printf("%s is up to date: %s tokens\n", name.ToString().c_str(), WithCommas(tokens).c_str());
     return absl::OkStatus();

@@ -102,7 +102,8 @@ std::string ResourceName(const DocumentName& name) {
 
 absl::StatusOr<DocumentName> FromResourceName(const std::string& name) {
   const std::vector<std::string> parts = absl::StrSplit(name, '/');
-  if (parts.size() == 4 && parts[0] == "collections" && parts[2] == "documents") return DocumentName{parts[1], parts[3]};
+  if (parts.size() == 4 && parts[0] == "collections" && parts[2] == "documents")
+    return DocumentName{parts[1], parts[3]};
   return MakeError(absl::StatusCode::kInternal, "BAD_ANSWER", absl::StrCat("the server speaks of '", name, "'"));
 }
 

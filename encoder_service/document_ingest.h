@@ -21,7 +21,8 @@ namespace ilre {
 struct IngestOptions {
   // Blocks computed between two commits. More: less to sync; fewer: less to do again after a crash.
   int commit_blocks = 64;
-  // Asked before each block; true stops with CANCELLED, once a commit that has begun is done. Everything committed stays.
+  // Asked before each block; true stops with CANCELLED, once a commit that has begun is done. Everything committed
+  // stays.
   std::function<bool()> should_stop;
   absl::Status Validate() const;
 };
@@ -59,8 +60,8 @@ class DocumentIngest {
   const IngestProgress& progress() const { return progress_; }
   const DocumentRow& row() const { return row_; }
 
-  // The next bytes, cut anywhere. Returns when their whole blocks are computed; commits follow by themselves. INVALID_ARGUMENT with reason NOT_UTF8 or BINARY_TEXT naming the byte's offset:
-  // nothing of this call counts then.
+  // The next bytes, cut anywhere. Returns when their whole blocks are computed; commits follow by themselves.
+  // INVALID_ARGUMENT with reason NOT_UTF8 or BINARY_TEXT naming the byte's offset: nothing of this call counts then.
   absl::Status Write(absl::string_view bytes);
 
   // Commits what was received. OK means it is durable.

@@ -42,9 +42,10 @@ GeneratorServer::GeneratorServer(RetrievalSource& retrieval, const Decoder& deco
       executor_({.num_threads = NumThreads(options), .max_waiting = options.max_waiting}),
       service_(handler_, executor_, parts) {
   sources_.push_back(parts.metrics.WatchExecutor("generator", executor_));
-  sources_.push_back(parts.metrics.Watch(ServiceMetrics::Kind::kCounter, "ilre_tokens_after_cancel_total",
-                                         "Tokens that the model ran for answers that were cancelled meanwhile.", {},
-                                         [this] { return static_cast<double>(generator_.stats().tokens_after_cancel); }));
+  sources_.push_back(
+      parts.metrics.Watch(ServiceMetrics::Kind::kCounter, "ilre_tokens_after_cancel_total",
+                          "Tokens that the model ran for answers that were cancelled meanwhile.", {},
+                          [this] { return static_cast<double>(generator_.stats().tokens_after_cancel); }));
   sources_.push_back(parts.metrics.Watch(ServiceMetrics::Kind::kCounter, "ilre_model_steps_total",
                                          "Calls of the whole model, for one token of each running answer.", {},
                                          [this] { return static_cast<double>(generator_.stats().steps); }));

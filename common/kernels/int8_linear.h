@@ -31,9 +31,9 @@ class Int8Rows {
  private:
   friend class Int8Linear;
   int64_t rows_ = 0, in_ = 0;
-  AlignedVector<int8_t> values_;   // [groups, depth / 4, kGroup, 4]; zeros in rows beyond `rows`
-  AlignedVector<float> scales_;    // [groups, blocks, kGroup]
-  AlignedVector<int32_t> sums_;    // [groups, blocks, kGroup]: of a block's values
+  AlignedVector<int8_t> values_;  // [groups, depth / 4, kGroup, 4]; zeros in rows beyond `rows`
+  AlignedVector<float> scales_;   // [groups, blocks, kGroup]
+  AlignedVector<int32_t> sums_;   // [groups, blocks, kGroup]: of a block's values
 };
 
 // One weight matrix. Constant after creation and safe to share between threads; movable.
@@ -55,8 +55,8 @@ class Int8Linear {
   void Apply(const Int8Rows& x, float* y, Accumulate accumulate = Accumulate::kStore, int64_t y_stride = 0) const {
     ApplyColumns(x, 0, out_, y, accumulate, y_stride);
   }
-  void ApplyColumns(const Int8Rows& x, int64_t begin, int64_t end, float* y,
-                    Accumulate accumulate = Accumulate::kStore, int64_t y_stride = 0) const;
+  void ApplyColumns(const Int8Rows& x, int64_t begin, int64_t end, float* y, Accumulate accumulate = Accumulate::kStore,
+                    int64_t y_stride = 0) const;
 
   static constexpr int64_t kPanel = 16;  // outputs side by side
 

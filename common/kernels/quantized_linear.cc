@@ -162,8 +162,7 @@ int64_t QuantizedBlockBytes(QuantizedFormat format) {
 std::vector<QuantizedPath> SupportedQuantizedPaths() {
   std::vector<QuantizedPath> paths;
 #if defined(__x86_64__)
-  const bool avx2 =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   if (avx2 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
     paths.push_back(QuantizedPath::kAvx512Vnni);

@@ -39,7 +39,8 @@ struct Weights {
     for (size_t at = 0; at < bytes.size(); at += static_cast<size_t>(block_bytes)) {
       // Scales of both signs, from the smallest (subnormal) to 2^-2; now and then zero.
       const uint64_t exponent = random.Below(14);
-      const uint16_t scale = random.Below(20) == 0 ? 0 : static_cast<uint16_t>(random.Next() & 0x83FFu) | exponent << 10;
+      const uint16_t scale =
+          random.Below(20) == 0 ? 0 : static_cast<uint16_t>(random.Next() & 0x83FFu) | exponent << 10;
       std::memcpy(&bytes[at], &scale, 2);
       const uint16_t minimum = static_cast<uint16_t>(random.Next() & 0x83FFu) | exponent << 10;
       if (format == QuantizedFormat::kQ4_1) std::memcpy(&bytes[at + 2], &minimum, 2);
@@ -62,7 +63,8 @@ struct Weights {
   }
 
   QuantizedLinear Pack(ThreadPool& pool, const float* bias = nullptr) const {
-    return QuantizedLinear::FromBlocks(format, out, in, [this](int64_t o) { return row(o); }, bias, pool);
+    return QuantizedLinear::FromBlocks(
+        format, out, in, [this](int64_t o) { return row(o); }, bias, pool);
   }
 
   QuantizedFormat format;

@@ -118,10 +118,9 @@ HWY_INLINE void HalfPanel(const QuantizedTile& tile, int half) {
         std::memcpy(&four, x[r].values + part * 4, 4);
         const __m256i values = _mm256_set1_epi32(four);
         // Unsigned times signed bytes; the sum of two products stays below 2^15. Weights may be -128, x may not.
-        const __m256i pairs =
-            kFormat == QuantizedFormat::kQ8_0
-                ? _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(values, weights))
-                : _mm256_maddubs_epi16(weights, values);
+        const __m256i pairs = kFormat == QuantizedFormat::kQ8_0
+                                  ? _mm256_maddubs_epi16(_mm256_abs_epi8(weights), _mm256_sign_epi8(values, weights))
+                                  : _mm256_maddubs_epi16(weights, values);
         products[r] = _mm256_add_epi32(products[r], _mm256_madd_epi16(pairs, ones));
       }
     }
@@ -136,8 +135,8 @@ HWY_INLINE void HalfPanel(const QuantizedTile& tile, int half) {
       if constexpr (kFormat == QuantizedFormat::kQ4_1) {
         sums[r] = _mm256_fmadd_ps(minimum, _mm256_set1_ps(x[r].scaled_sum), sums[r]);
       }
-      sums[r] = _mm256_fmadd_ps(_mm256_mul_ps(scale, _mm256_set1_ps(x[r].scale)), _mm256_cvtepi32_ps(products[r]),
-                                sums[r]);
+      sums[r] =
+          _mm256_fmadd_ps(_mm256_mul_ps(scale, _mm256_set1_ps(x[r].scale)), _mm256_cvtepi32_ps(products[r]), sums[r]);
     }
   }
 #pragma GCC unroll 8
@@ -220,23 +219,23 @@ HWY_NOINLINE void Rows(const QuantizedTile& tile) {
 HWY_POP_ATTRIBUTES
 
 // The instance for a number of rows and a format known at run time.
-#define ILRE_DISPATCH_ROWS(path, format)                      \
-  static constexpr QuantizedTileFunction* kByRows[] = {       \
-      path::Rows<format, 1>, path::Rows<format, 2>, path::Rows<format, 3>, path::Rows<format, 4>, \
+#define ILRE_DISPATCH_ROWS(path, format)                                                           \
+  static constexpr QuantizedTileFunction* kByRows[] = {                                            \
+      path::Rows<format, 1>, path::Rows<format, 2>, path::Rows<format, 3>, path::Rows<format, 4>,  \
       path::Rows<format, 5>, path::Rows<format, 6>, path::Rows<format, 7>, path::Rows<format, 8>}; \
   return kByRows[tile.num_rows - 1](tile)
 
-#define ILRE_DISPATCH(path)                                       \
-  switch (tile.format) {                                          \
-    case QuantizedFormat::kQ4_0: {                                \
-      ILRE_DISPATCH_ROWS(path, QuantizedFormat::kQ4_0);           \
-    }                                                             \
-    case QuantizedFormat::kQ4_1: {                                \
-      ILRE_DISPATCH_ROWS(path, QuantizedFormat::kQ4_1);           \
-    }                                                             \
-    case QuantizedFormat::kQ8_0: {                                \
-      ILRE_DISPATCH_ROWS(path, QuantizedFormat::kQ8_0);           \
-    }                                                             \
+#define ILRE_DISPATCH(path)                             \
+  switch (tile.format) {                                \
+    case QuantizedFormat::kQ4_0: {                      \
+      ILRE_DISPATCH_ROWS(path, QuantizedFormat::kQ4_0); \
+    }                                                   \
+    case QuantizedFormat::kQ4_1: {                      \
+      ILRE_DISPATCH_ROWS(path, QuantizedFormat::kQ4_1); \
+    }                                                   \
+    case QuantizedFormat::kQ8_0: {                      \
+      ILRE_DISPATCH_ROWS(path, QuantizedFormat::kQ8_0); \
+    }                                                   \
   }
 
 void QuantizedTileAvx2(const QuantizedTile& tile) { ILRE_DISPATCH(avx2) }

@@ -27,15 +27,15 @@ struct QuantizedBlock {
 struct QuantizedTile {
   QuantizedFormat format;
   int64_t num_blocks;
-  const uint8_t* codes;          // [num_blocks, 256 or 512]
-  const uint16_t* scales;        // [num_blocks, 16] halves
-  const uint16_t* minimums;      // the same, or null
-  const QuantizedBlock* x;       // [num_blocks, num_rows]
-  int num_rows;                  // 1 to kQuantizedRows
-  float* out;                    // [num_rows, 16]
+  const uint8_t* codes;      // [num_blocks, 256 or 512]
+  const uint16_t* scales;    // [num_blocks, 16] halves
+  const uint16_t* minimums;  // the same, or null
+  const QuantizedBlock* x;   // [num_blocks, num_rows]
+  int num_rows;              // 1 to kQuantizedRows
+  float* out;                // [num_rows, 16]
 };
-// out = for each block in turn: out + minimum * scaled_sum (where there are minimums), then + (scale of W * scale of x) *
-// (sum of products), each addition one fused multiply-add.
+// out = for each block in turn: out + minimum * scaled_sum (where there are minimums), then + (scale of W * scale of x)
+// * (sum of products), each addition one fused multiply-add.
 
 using QuantizedTileFunction = void(const QuantizedTile&);
 

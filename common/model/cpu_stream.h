@@ -20,14 +20,14 @@ namespace ilre {
 
 // One layer's weights. Borrowed.
 struct StreamLayer {
-  const float* attention_norm;              // [D]
-  const float* ffn_norm;                    // [D]
-  const float* query_norm = nullptr;        // [d], or null
-  const float* key_norm = nullptr;          // [d], or null
-  const kernels::PackedLinear* qkv;         // [(H + 2G) d, D]: queries, keys, values
-  const kernels::PackedLinear* output;      // [D, H d]
-  const kernels::PackedLinear* gate_up;     // [2F, D]: gates, then ups
-  const kernels::PackedLinear* down;        // [D, F]
+  const float* attention_norm;           // [D]
+  const float* ffn_norm;                 // [D]
+  const float* query_norm = nullptr;     // [d], or null
+  const float* key_norm = nullptr;       // [d], or null
+  const kernels::PackedLinear* qkv;      // [(H + 2G) d, D]: queries, keys, values
+  const kernels::PackedLinear* output;   // [D, H d]
+  const kernels::PackedLinear* gate_up;  // [2F, D]: gates, then ups
+  const kernels::PackedLinear* down;     // [D, F]
 };
 
 // Thread-safe: constant to its callers. Everything given must outlive it.

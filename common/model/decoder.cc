@@ -49,9 +49,9 @@ int Decoder::DepthOf(absl::Span<const Tap> taps) {
 absl::StatusOr<StreamState> Decoder::StartStream(absl::Span<const TokenId> prefix, int depth, int64_t window,
                                                  StreamArithmetic arithmetic) const {
   if (arithmetic != StreamArithmetic::kBf16 && device_ != "cpu") {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "ARITHMETIC_UNAVAILABLE",
-                     absl::StrCat("int8 arithmetic is for the device cpu, not ", device_,
-                                  ": use a profile with bf16 arithmetic"));
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, "ARITHMETIC_UNAVAILABLE",
+        absl::StrCat("int8 arithmetic is for the device cpu, not ", device_, ": use a profile with bf16 arithmetic"));
   }
   if (prefix.empty() || prefix.size() > kMaxStreamTokens) {
     return errors::InvalidArgument(absl::StrCat("a stream's prefix has ", prefix.size(), " tokens, not 1 to ",

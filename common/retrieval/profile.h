@@ -44,11 +44,11 @@ struct RetrievalProfile {
   std::string model;  // fingerprint of the weights it was made for
 
   // --- What stored bytes depend on.
-  std::string prefix;            // the stream's sinks, before every document; control tokens are parsed
-  int window = 256;              // tokens that a token sees
+  std::string prefix;  // the stream's sinks, before every document; control tokens are parsed
+  int window = 256;    // tokens that a token sees
   StreamArithmetic arithmetic = StreamArithmetic::kBf16;  // of the layers below the heads
-  int max_segment = 96;          // tokens; longer sentences and lines are cut
-  bool lexical_postings = true;  // whether words are indexed beside the vectors
+  int max_segment = 96;                                   // tokens; longer sentences and lines are cut
+  bool lexical_postings = true;                           // whether words are indexed beside the vectors
   std::vector<RetrievalHead> heads;
 
   // --- What scores depend on.

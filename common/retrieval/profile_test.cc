@@ -204,9 +204,9 @@ TEST_F(BadProfileTest, FieldsThatNobodyKnowsAreRefusedWhereverTheyStand) {
 }
 
 TEST_F(BadProfileTest, FieldsOfAnotherTypeAreNamed) {
-  for (const char* field : {"name", "model", "prefix", "window", "arithmetic", "max_segment", "lexical_postings", "neutral_passage",
-                            "question_prefix", "scoring", "neighbour_weight", "budget", "prompt_floor", "min_prompt",
-                            "heads", "attention", "lexical", "second_look", "rerank"}) {
+  for (const char* field : {"name", "model", "prefix", "window", "arithmetic", "max_segment", "lexical_postings",
+                            "neutral_passage", "question_prefix", "scoring", "neighbour_weight", "budget",
+                            "prompt_floor", "min_prompt", "heads", "attention", "lexical", "second_look", "rerank"}) {
     ExpectRefused([&](Json* json) { (*json)[field] = nullptr; }, field[0] == 'h' ? "heads" : field);
   }
   ExpectRefused([](Json* json) { (*json)["window"] = 2.5; }, "window");

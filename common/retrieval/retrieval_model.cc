@@ -89,8 +89,8 @@ absl::Status RetrievalModel::Init(absl::string_view model_fingerprint, Retrieval
                                        : kernels::PackedLinear());
   }
   const std::vector<TokenId> prefix = tokenizer_.EncodeIds(profile_.prefix, SpecialTokens::kParse);
-  ILRE_ASSIGN_OR_RETURN(document_start_, decoder_.StartStream(prefix, Decoder::DepthOf(key_taps_), profile_.window,
-                                                                profile_.arithmetic));
+  ILRE_ASSIGN_OR_RETURN(
+      document_start_, decoder_.StartStream(prefix, Decoder::DepthOf(key_taps_), profile_.window, profile_.arithmetic));
   question_start_ = document_start_;
   const std::vector<TokenId> passage =
       tokenizer_.EncodeIds(profile_.neutral_passage, SpecialTokens::kPlainText, TextPosition::kContinued);
