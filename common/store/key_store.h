@@ -125,6 +125,10 @@ struct KeyStoreOptions {
   // that belong to none count as one), and of tenants that have a limit of their own.
   uint64_t max_store_bytes = 0, max_tenant_bytes = 0;
   std::map<std::string, uint64_t> max_bytes_of_tenant;
+  // Disk space that the writer keeps in a file RESERVE, so that documents can be deleted and their space given back
+  // when the disk is full. Then nothing else is written (DISK_FULL) until there is room for the reserve again. Enough
+  // is 8 write_buffer_bytes, and somewhat more. 0: none, and only others can make room.
+  uint64_t reserve_bytes = 0;
   // Gives the space of deleted documents back on a thread of its own, one compaction at a time.
   bool compact_in_background = true;
   std::function<absl::Time()> clock;  // says when documents expire; empty: the system's

@@ -9,6 +9,7 @@
 #include "common/store/record_keys.h"
 #include "common/store/rocksdb_key_store.h"
 #include "common/store/rocksdb_status.h"
+#include "rocksdb/convenience.h"
 
 namespace ilre {
 namespace {
@@ -25,8 +26,7 @@ constexpr std::array<std::pair<Family, RecordClass>, 4> kDocumentRecords = {{
 
 absl::Status RocksdbKeyStore::DeleteDocument(absl::string_view collection, absl::string_view document) {
   absl::MutexLock lock(&write_mutex_);
-  ILRE_RETURN_IF_ERROR(PrepareWrite());
-  return DeleteAnyDocument(collection, document);
+  return Free([&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_) { return DeleteAnyDocument(collection, document); });
 }
 
 absl::StatusOr<int> RocksdbKeyStore::ExpireDocuments(absl::Time now) {
@@ -122,8 +122,30 @@ absl::Status RocksdbKeyStore::FlushAll() {
                      absl::StrCat("cannot flush the store in ", path_));
 }
 
+// Drops the files that hold nothing else but one of these documents, which needs no room on the disk, as compaction
+// does. With a file, tombstones may go that hide older records in another one: so these are hidden again.
+absl::Status RocksdbKeyStore::DropFiles(const std::vector<uint64_t>& uids) {
+  rocksdb::WriteBatch hide;
+  {
+    ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());
+    for (const uint64_t uid : uids) {
+      for (const auto& [family, record_class] : kDocumentRecords) {
+        const std::string begin = DocumentBegin(record_class, uid), end = DocumentEnd(record_class, uid);
+        const rocksdb::Slice begin_slice(begin), end_slice(end);
+        const rocksdb::Status dropped = rocksdb::DeleteFilesInRange(database->db(), database->family(family),
+                                                                    &begin_slice, &end_slice, /*include_end=*/false);
+        ILRE_RETURN_IF_ERROR(FromRocksdb(dropped, absl::StrCat("cannot drop files of deleted documents in ", path_)));
+        hide.DeleteRange(database->family(family), begin_slice, end_slice);
+      }
+    }
+  }
+  absl::MutexLock lock(&write_mutex_);
+  return Free([&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_) { return Write(&hide); });
+}
+
 // Gives back the space of all records from the first to the last of `uids`, then forgets these.
 absl::Status RocksdbKeyStore::CompactUids(const std::vector<uint64_t>& uids) {
+  ILRE_RETURN_IF_ERROR(DropFiles(uids));
   rocksdb::WriteBatch forget;
   {
     ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());
@@ -141,8 +163,7 @@ absl::Status RocksdbKeyStore::CompactUids(const std::vector<uint64_t>& uids) {
     for (const uint64_t uid : uids) forget.Delete(database->family(Family::kMeta), OwnerKey(uid));
   }
   absl::MutexLock lock(&write_mutex_);
-  ILRE_RETURN_IF_ERROR(PrepareWrite());
-  return Write(&forget);
+  return Free([&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_) { return Write(&forget); });
 }
 
 // Deletes the documents that are `condemned`, if they still are when their turn comes; returns how many there were.
@@ -160,12 +181,16 @@ absl::StatusOr<int> RocksdbKeyStore::DeleteWhere(const std::function<bool(const 
     ILRE_RETURN_IF_ERROR(FromRocksdb(records->status(), "cannot list documents"));
   }
   int num_deleted = 0;
-  for (const auto& [collection, document] : names) {
+  for (const auto& name : names) {
+    const std::string& collection = name.first;
+    const std::string& document = name.second;
     absl::MutexLock lock(&write_mutex_);
-    ILRE_RETURN_IF_ERROR(PrepareWrite());
     const absl::StatusOr<DocumentRow> row = reader_.GetAnyDocument(collection, document);
     if (!row.ok() || !condemned(*row)) continue;
-    ILRE_RETURN_IF_ERROR(DeleteAnyDocument(collection, document));
+    const auto remove = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_) {
+      return DeleteAnyDocument(collection, document);
+    };
+    ILRE_RETURN_IF_ERROR(Free(remove));
     ++num_deleted;
   }
   return num_deleted;

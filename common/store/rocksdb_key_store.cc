@@ -44,6 +44,7 @@ RocksdbKeyStore::RocksdbKeyStore(std::string path, const KeyStoreOptions& option
       wal_guard_(path_, env),
       slot_([this] { return OpenDatabase(); }),
       reader_(&slot_, path_, options.clock),
+      reserve_(path_, options.reserve_bytes),
       usage_(options) {}
 
 absl::StatusOr<std::unique_ptr<RocksdbKeyStore>> RocksdbKeyStore::Open(const std::string& path,
@@ -95,6 +96,20 @@ absl::Status RocksdbKeyStore::PrepareWrite() {
     database->db()->SetOptions(database->family(family), {{"disable_auto_compactions", "true"}}).PermitUncheckedError();
   }
   return absl::OkStatus();
+}
+
+absl::Status RocksdbKeyStore::PrepareGrowth() {
+  ILRE_RETURN_IF_ERROR(PrepareWrite());
+  return reserve_.Take();
+}
+
+absl::Status RocksdbKeyStore::Free(const std::function<absl::Status()>& write) {
+  const auto prepare_and_write = [&]() -> absl::Status {
+    ILRE_RETURN_IF_ERROR(PrepareWrite());
+    return write();
+  };
+  const absl::Status status = prepare_and_write();
+  return absl::IsResourceExhausted(status) && reserve_.Release() ? prepare_and_write() : status;
 }
 
 absl::Status RocksdbKeyStore::Recover() {
@@ -151,7 +166,7 @@ absl::StatusOr<DocumentRow> RocksdbKeyStore::CreateDocument(const DocumentRow& r
                          .revision = 1};
   ILRE_RETURN_IF_ERROR(ValidateDocumentRow(created));
   absl::MutexLock lock(&write_mutex_);
-  ILRE_RETURN_IF_ERROR(PrepareWrite());
+  ILRE_RETURN_IF_ERROR(PrepareGrowth());
   const absl::StatusOr<DocumentRow> present = reader_.GetAnyDocument(row.collection, row.document);
   if (present.ok() && reader_.IsGone(*present)) {
     ILRE_RETURN_IF_ERROR(DeleteAnyDocument(row.collection, row.document));  // what nobody deleted, or not wholly
@@ -207,7 +222,7 @@ absl::StatusOr<DocumentRow> RocksdbKeyStore::Apply(const Commit& commit) {
   ILRE_RETURN_IF_ERROR(CheckCommit(commit));
   rocksdb::WriteBatch batch;
   absl::MutexLock lock(&write_mutex_);
-  ILRE_RETURN_IF_ERROR(PrepareWrite());
+  ILRE_RETURN_IF_ERROR(PrepareGrowth());
   ILRE_ASSIGN_OR_RETURN(const DocumentRow stored, ReadForChange(commit.row));
   ILRE_RETURN_IF_ERROR(CheckContinues(commit, stored));
   ILRE_ASSIGN_OR_RETURN(DocumentRow changed, PutCommit(stored, commit, &batch));
@@ -251,7 +266,7 @@ absl::StatusOr<DocumentRow> RocksdbKeyStore::UpdateRow(const DocumentRow& row) {
   ILRE_RETURN_IF_ERROR(CheckCommit(no_blocks));
   rocksdb::WriteBatch batch;
   absl::MutexLock lock(&write_mutex_);
-  ILRE_RETURN_IF_ERROR(PrepareWrite());
+  ILRE_RETURN_IF_ERROR(PrepareGrowth());
   ILRE_ASSIGN_OR_RETURN(const DocumentRow stored, ReadForChange(row));
   ILRE_RETURN_IF_ERROR(CheckContinues(no_blocks, stored));
   DocumentRow wanted = row;

@@ -18,6 +18,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/store/background_errors.h"
 #include "common/store/background_task.h"
+#include "common/store/disk_reserve.h"
 #include "common/store/key_store.h"
 #include "common/store/plain_records.h"
 #include "common/store/rocksdb_database.h"
@@ -75,6 +76,10 @@ class RocksdbKeyStore final : public KeyStore {
 
   // To be called first under the mutex: makes the store writable if a failure before left it otherwise.
   absl::Status PrepareWrite() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_);
+  // The same for writes that may make the store grow: of these there are none while the reserve is in use.
+  absl::Status PrepareGrowth() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_);
+  // Does `write`, which frees space; if the disk is full, again with the help of the reserve.
+  absl::Status Free(const std::function<absl::Status()>& write) ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_);
   // Reopens RocksDB after a failure, once its cause is gone; until then, an error.
   absl::Status Recover() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_);
   // Writes `batch` whole and durably, or not at all.
@@ -103,6 +108,7 @@ class RocksdbKeyStore final : public KeyStore {
   absl::StatusOr<std::vector<uint64_t>> FindUids(absl::string_view collection, absl::string_view document) const;
   absl::Status VisitOwners(const std::function<void(uint64_t, const Owner&)>& visit) const;
   absl::Status CompactUids(const std::vector<uint64_t>& uids);
+  absl::Status DropFiles(const std::vector<uint64_t>& uids);
   absl::StatusOr<int> DeleteWhere(const std::function<bool(const DocumentRow&)>& condemned);
   absl::StatusOr<bool> HasDeleted() const;
   absl::Status FlushAll();
@@ -120,6 +126,7 @@ class RocksdbKeyStore final : public KeyStore {
   RocksdbReader reader_;
   absl::Mutex write_mutex_;  // held over check, write and recovery
   bool must_recover_ ABSL_GUARDED_BY(write_mutex_) = false;
+  DiskReserve reserve_ ABSL_GUARDED_BY(write_mutex_);
   UsageLedger usage_;
   absl::Mutex compaction_mutex_;  // one compaction of deleted documents at a time; before write_mutex_
   std::atomic<bool> cancel_compaction_ = false;
