@@ -8,6 +8,7 @@
 #include "cli/ask_command.h"
 #include "cli/calibrate/calibrate_command.h"
 #include "cli/documents_command.h"
+#include "cli/eval/eval_command.h"
 #include "cli/ingest_command.h"
 #include "cli/serve/serve_command.h"
 #include "cli/settings.h"
@@ -171,6 +172,43 @@ void AddServe(CLI::App* app, const Settings& settings, ServeArguments* arguments
   });
 }
 
+void AddEval(CLI::App* app, const Settings& settings, EvalArguments* arguments, Command* command) {
+  CLI::App* eval = app->add_subcommand("eval", "Measure recall and answers on generated tasks and files of questions");
+  eval->add_option("--output", arguments->output, "Folder of results and report; a killed evaluation goes on from it")
+      ->required();
+  eval->add_option("--lengths", arguments->lengths, "Tokens of RULER's tasks: 4096,8192")
+      ->delimiter(',')
+      ->check(CLI::Range(512, 1 << 24));
+  eval->add_option("--tasks", arguments->tasks, "Of RULER's 13 tasks [all whose files are given]")->delimiter(',');
+  eval->add_option(
+          "--modes", arguments->modes,
+          "Of default, one-look, no-lexical, bm25, paper, full (the whole document), window (its first and last "
+          "tokens)")
+      ->delimiter(',')
+      ->capture_default_str();
+  eval->add_option("--budget", arguments->budgets, "Tokens to recall: 128,512")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  eval->add_option("--samples", arguments->samples, "Of each task and length")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100000));
+  eval->add_option("--seed", arguments->seed)->capture_default_str();
+  eval->add_option("--prose", arguments->prose, "Long English text to hide needles in [the King James Bible]");
+  eval->add_option("--squad", arguments->squad, "Questions of task qa_1: a SQuAD-format file");
+  eval->add_option("--holdout", arguments->holdout, "Share of its articles that are asked about, the last ones")
+      ->capture_default_str();
+  eval->add_option("--squad-tokens", arguments->squad_tokens,
+                   "Ask all its held-out questions too, over one text of about so many tokens")
+      ->check(CLI::Range(1, 1 << 24));
+  eval->add_option("--hotpot", arguments->hotpot, "Questions of task qa_2: a HotpotQA-format file");
+  eval->add_option("--questions", arguments->questions,
+                   "Your own, one a line: {\"document\": text, \"question\": text, \"answers\": [text, ...]}");
+  eval->add_option("--paper-profile", arguments->paper_profile, "Profile of mode paper");
+  eval->add_flag("--recall-only", arguments->recall_only, "Generate no answers");
+  eval->callback([=, &settings] { *command = [=, &settings] { return RunEval(settings, *arguments); }; });
+}
+
 // One line on stderr. Where something required is missing and something unknown is there, the latter is the likely
 // mistake: `ilre documents lsit`.
 int WrongUsage(const CLI::App& app, const CLI::ParseError& error) {
@@ -203,7 +241,9 @@ int Main(int argc, char** argv) {
   ServeArguments serve;
   AddServe(&app, settings, &serve, &command);
   CalibrateArguments calibrate;
+  EvalArguments eval;
   AddCalibrate(&app, settings, &calibrate, &command);
+  AddEval(&app, settings, &eval, &command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {  // --help, --version

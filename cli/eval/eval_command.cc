@@ -1,0 +1,179 @@
+#include "cli/eval/eval_command.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "cli/eval/eval_report.h"
+#include "cli/eval/evaluator.h"
+#include "cli/eval/prose.h"
+#include "cli/eval/question_files.h"
+#include "cli/eval/result_log.h"
+#include "cli/eval/ruler.h"
+#include "cli/interrupt.h"
+#include "common/base/errors.h"
+#include "common/base/status_macros.h"
+
+namespace ilre::cli {
+namespace {
+
+// Files read once, for all tasks.
+struct Inputs {
+  Prose prose;
+  std::vector<Passage> squad, hotpot;
+  std::vector<Sample> user;
+  bool has_prose = false;
+};
+
+// What is to be asked, without its text: samples are made when their turn comes.
+struct Job {
+  std::string task;
+  int length = 0, index = 0;
+  std::function<absl::StatusOr<Sample>()> make;
+};
+
+absl::Status CheckArguments(const EvalArguments& arguments) {
+  for (const std::string& mode : arguments.modes) {
+    if (std::find(EvalModes().begin(), EvalModes().end(), mode) == EvalModes().end()) {
+      return errors::InvalidArgument(absl::StrCat("no mode ", mode));
+    }
+  }
+  for (const std::string& task : arguments.tasks) {
+    if (std::find(RulerTasks().begin(), RulerTasks().end(), task) == RulerTasks().end()) {
+      return errors::InvalidArgument(absl::StrCat("no task ", task));
+    }
+  }
+  if (!(arguments.holdout > 0 && arguments.holdout <= 1)) {
+    return errors::InvalidArgument("eval: --holdout is not in (0, 1]");
+  }
+  if (arguments.squad_tokens > 0 && arguments.squad.empty()) {
+    return errors::InvalidArgument("eval: --squad-tokens without --squad");
+  }
+  if (arguments.lengths.empty() && arguments.squad_tokens == 0 && arguments.questions.empty()) {
+    return errors::InvalidArgument("eval: nothing to do: give --lengths, --squad-tokens or --questions");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Inputs> ReadInputs(const EvalArguments& arguments, const Tokenizer& tokenizer) {
+  Inputs inputs;
+  if (!arguments.lengths.empty()) {
+    ILRE_ASSIGN_OR_RETURN(const std::string text, ReadProse(arguments.prose));
+    ILRE_ASSIGN_OR_RETURN(inputs.prose, MakeProse(tokenizer, text));
+    inputs.has_prose = true;
+  }
+  if (!arguments.squad.empty()) {
+    ILRE_ASSIGN_OR_RETURN(inputs.squad, ReadSquadPassages(arguments.squad, arguments.holdout));
+  }
+  if (!arguments.hotpot.empty()) {
+    ILRE_ASSIGN_OR_RETURN(inputs.hotpot, ReadHotpotPassages(arguments.hotpot));
+  }
+  if (!arguments.questions.empty()) {
+    ILRE_ASSIGN_OR_RETURN(inputs.user, ReadUserSamples(arguments.questions));
+  }
+  return inputs;
+}
+
+std::vector<Job> PlanJobs(const EvalArguments& arguments, const Inputs& inputs, const TaskSources& sources,
+                          const Tokenizer& tokenizer) {
+  std::vector<Job> jobs;
+  const auto add_all = [&](std::shared_ptr<const std::vector<Sample>> samples) {
+    for (size_t i = 0; i < samples->size(); ++i) {
+      const Sample& sample = (*samples)[i];
+      jobs.push_back({sample.task, sample.length, sample.index,
+                      [samples, i]() -> absl::StatusOr<Sample> { return (*samples)[i]; }});
+    }
+  };
+  if (arguments.squad_tokens > 0) {
+    add_all(std::make_shared<const std::vector<Sample>>(
+        SquadSamples(tokenizer, inputs.squad, arguments.squad_tokens, arguments.seed)));
+  }
+  if (!inputs.user.empty()) add_all(std::make_shared<const std::vector<Sample>>(inputs.user));
+  for (const int length : arguments.lengths) {
+    for (int index = 0; index < arguments.samples; ++index) {  // by sample: stopped early, every task has some
+      for (const std::string& task : arguments.tasks.empty() ? RulerTasks() : arguments.tasks) {
+        if (arguments.tasks.empty() && !CanMake(sources, task)) continue;
+        jobs.push_back({task, length, index, [&sources, task, length, index, seed = arguments.seed] {
+                          return MakeRulerSample(sources, task, length, index, seed);
+                        }});
+      }
+    }
+  }
+  return jobs;
+}
+
+// Answers what the log does not have yet.
+absl::Status RunJobs(const EvalArguments& arguments, const std::vector<Job>& jobs, Evaluator* evaluator,
+                     ResultLog* log) {
+  const auto start = std::chrono::steady_clock::now();
+  auto said = start;
+  size_t done = 0;
+  for (const Job& job : jobs) {
+    ++done;
+    absl::StatusOr<Sample> sample = absl::UnknownError("");  // made when it is needed
+    for (const std::string& mode : arguments.modes) {
+      for (const int wanted : arguments.budgets) {
+        const int budget = mode == "full" ? 0 : wanted;
+        if (log->Has({.task = job.task, .mode = mode, .length = job.length, .index = job.index, .budget = budget})) {
+          continue;
+        }
+        if (!sample.ok()) {
+          sample = job.make();
+          ILRE_RETURN_IF_ERROR(sample.status());
+        }
+        ILRE_ASSIGN_OR_RETURN(const auto result, evaluator->Evaluate(*sample, mode, budget));
+        if (result.has_value()) ILRE_RETURN_IF_ERROR(log->Append(*result));
+        if (Interrupted()) return errors::Cancelled("the evaluation");
+      }
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (now - said > std::chrono::seconds(10) || done == jobs.size()) {
+      said = now;
+      std::fprintf(stderr, "%zu of %zu samples, %.0f s\n", done, jobs.size(),
+                   std::chrono::duration<double>(now - start).count());
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status RunEval(const Settings& settings, const EvalArguments& arguments) {
+  ILRE_RETURN_IF_ERROR(CheckArguments(arguments));
+  std::error_code error;
+  std::filesystem::create_directories(arguments.output, error);
+  if (error) return ErrnoError(error.value(), absl::StrCat("cannot make the folder ", arguments.output));
+  InstallInterruptHandler();
+  ILRE_ASSIGN_OR_RETURN(const auto evaluator,
+                        Evaluator::Open(settings, arguments.modes,
+                                        {.paper_profile = arguments.paper_profile, .answers = !arguments.recall_only}));
+  ILRE_ASSIGN_OR_RETURN(const Inputs inputs, ReadInputs(arguments, evaluator->tokenizer()));
+  TaskSources sources{.tokenizer = &evaluator->tokenizer(), .prose = &inputs.prose};
+  if (!inputs.squad.empty()) sources.squad = &inputs.squad;
+  if (!inputs.hotpot.empty()) sources.hotpot = &inputs.hotpot;
+  if (inputs.has_prose && arguments.tasks.empty()) {
+    for (const std::string& task : RulerTasks()) {
+      if (!CanMake(sources, task)) std::fprintf(stderr, "ilre: without %s: no file of questions\n", task.c_str());
+    }
+  }
+  ILRE_ASSIGN_OR_RETURN(const auto log,
+                        ResultLog::Open(absl::StrCat(arguments.output, "/results.jsonl"),
+                                        absl::StrCat("{\"model_and_profile\": \"", evaluator->Fingerprint(),
+                                                     "\", \"seed\": ", arguments.seed, "}")));
+  const std::vector<Job> jobs = PlanJobs(arguments, inputs, sources, evaluator->tokenizer());
+  const absl::Status status = RunJobs(arguments, jobs, evaluator.get(), log.get());
+  if (!log->results().empty()) {  // what is known so far, also where it ends early
+    const std::vector<EvalFigure> figures = Summarize(log->results());
+    ILRE_RETURN_IF_ERROR(WriteReport(arguments.output, figures));
+    std::printf("%s", FormatTable(figures).c_str());
+  }
+  return status;
+}
+
+}  // namespace ilre::cli

@@ -1,0 +1,32 @@
+// ilre eval
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "cli/settings.h"
+
+namespace ilre::cli {
+
+struct EvalArguments {
+  std::string output;              // folder of results and report
+  std::vector<std::string> tasks;  // of RULER; empty: all whose sources are there
+  std::vector<int> lengths;        // tokens, of RULER's tasks; empty: none of them
+  std::vector<std::string> modes = {"default"};
+  std::vector<int> budgets = {512};  // tokens
+  int samples = 10;                  // of each task and length
+  uint64_t seed = 0;
+  std::string prose;          // file; empty: the Bible, where it is installed
+  std::string squad, hotpot;  // files of qa_1 and qa_2
+  double holdout = 0.25;      // share of the SQuAD file's articles that are asked about, the last
+  int squad_tokens = 0;       // also ask all held-out questions, over one text of so many tokens
+  std::string questions;      // a file of users' own
+  std::string paper_profile;  // of mode paper
+  bool recall_only = false;   // no answers are generated
+};
+
+absl::Status RunEval(const Settings& settings, const EvalArguments& arguments);
+
+}  // namespace ilre::cli

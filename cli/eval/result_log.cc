@@ -1,0 +1,123 @@
+#include "cli/eval/result_log.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "absl/strings/str_cat.h"
+#include "cli/json_output.h"
+#include "common/base/errors.h"
+#include "common/base/file.h"
+#include "common/base/status_macros.h"
+
+namespace ilre::cli {
+namespace {
+
+constexpr uint64_t kMaxLogBytes = uint64_t{1} << 30;
+
+Json ToJson(const EvalResult& result) {
+  return {{"task", result.task},
+          {"mode", result.mode},
+          {"length", result.length},
+          {"index", result.index},
+          {"budget", result.budget},
+          {"score", result.score},
+          {"needles", result.needles},
+          {"recalled", result.recalled},
+          {"context_tokens", result.context_tokens},
+          {"recalled_tokens", result.recalled_tokens},
+          {"prompt_tokens", result.prompt_tokens},
+          {"document_tokens", result.document_tokens},
+          {"looks", result.looks},
+          {"retrieval_ms", result.retrieval_ms},
+          {"answer", result.answer}};
+}
+
+// False where `line` is no result.
+bool FromJson(const std::string& line, EvalResult* result) {
+  const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return false;
+  const Json pattern = ToJson({});
+  for (const auto& [field, value] : pattern.items()) {
+    if (!json.contains(field) || json[field].is_string() != value.is_string()) return false;
+    if (value.is_number() && !json[field].is_number()) return false;
+  }
+  json["task"].get_to(result->task);
+  json["mode"].get_to(result->mode);
+  json["length"].get_to(result->length);
+  json["index"].get_to(result->index);
+  json["budget"].get_to(result->budget);
+  json["score"].get_to(result->score);
+  json["needles"].get_to(result->needles);
+  json["recalled"].get_to(result->recalled);
+  json["context_tokens"].get_to(result->context_tokens);
+  json["recalled_tokens"].get_to(result->recalled_tokens);
+  json["prompt_tokens"].get_to(result->prompt_tokens);
+  json["document_tokens"].get_to(result->document_tokens);
+  json["looks"].get_to(result->looks);
+  json["retrieval_ms"].get_to(result->retrieval_ms);
+  json["answer"].get_to(result->answer);
+  return true;
+}
+
+}  // namespace
+
+std::string EvalResult::Key() const { return absl::StrCat(task, "/", length, "/", index, "/", mode, "/", budget); }
+
+absl::StatusOr<std::unique_ptr<ResultLog>> ResultLog::Open(const std::string& path, const std::string& settings) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (fd < 0) return ErrnoError(errno, absl::StrCat("cannot open ", path));
+  std::unique_ptr<ResultLog> log(new ResultLog(path, fd));
+  ILRE_ASSIGN_OR_RETURN(std::string content, ReadFile(path, kMaxLogBytes));
+  const size_t whole = content.rfind('\n') == std::string::npos ? 0 : content.rfind('\n') + 1;
+  if (whole < content.size() && ::ftruncate(fd, static_cast<off_t>(whole)) != 0) {
+    return ErrnoError(errno, absl::StrCat("cannot shorten ", path));
+  }
+  content.resize(whole);
+  if (content.empty()) {
+    ILRE_RETURN_IF_ERROR(log->AppendLine(settings));
+    return log;
+  }
+  int number = 0;
+  for (size_t begin = 0; begin < content.size();) {
+    const size_t end = content.find('\n', begin);
+    const std::string line = content.substr(begin, end - begin);
+    begin = end + 1;
+    if (++number == 1) {
+      if (line == settings) continue;
+      return MakeError(absl::StatusCode::kFailedPrecondition, "EVAL_OTHER_SETTINGS",
+                       absl::StrCat(path, " was begun with ", line, "; now it is ", settings));
+    }
+    EvalResult result;
+    if (!FromJson(line, &result)) {
+      return MakeError(absl::StatusCode::kDataLoss, "EVAL_LOG_DAMAGED",
+                       absl::StrCat(path, ":", number, " is no result"));
+    }
+    log->keys_.insert(result.Key());
+    log->results_.push_back(std::move(result));
+  }
+  return log;
+}
+
+ResultLog::~ResultLog() { ::close(fd_); }
+
+absl::Status ResultLog::Append(const EvalResult& result) {
+  ILRE_RETURN_IF_ERROR(AppendLine(DumpLine(ToJson(result))));
+  keys_.insert(result.Key());
+  results_.push_back(result);
+  return absl::OkStatus();
+}
+
+absl::Status ResultLog::AppendLine(const std::string& line) {
+  const std::string bytes = absl::StrCat(line, "\n");
+  for (size_t written = 0; written < bytes.size();) {
+    const ssize_t n = ::write(fd_, bytes.data() + written, bytes.size() - written);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrnoError(errno, absl::StrCat("cannot write ", path_));
+    written += static_cast<size_t>(n);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace ilre::cli

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""`ilre eval` with a tiny model: it goes on after a kill with the same results, and wrong use gets one clear line.
+
+usage: eval_test.py ILRE
+"""
+
+import json
+import pathlib
+import sys
+import time
+import unittest
+
+from ilre_cli import Ilre, made_up_text
+
+BINARY = ""
+TASKS = "niah_single_1,niah_multikey_2,vt,qa_1"
+
+
+def squad_file() -> str:
+    articles = []
+    for i in range(8):
+        context = f"The town of Alba{i} lies in the hills. Its mayor is called Borin{i}, a baker."
+        at = context.index("Borin")
+        answers = [{"text": f"Borin{i}", "answer_start": at}]
+        articles.append({"title": str(i), "paragraphs": [{"context": context, "qas": [{"question": f"Who is mayor of Alba{i}?", "answers": answers}]}]})  # fmt: skip
+    return json.dumps({"data": articles})
+
+
+class EvalTest(unittest.TestCase):
+    def setUp(self) -> None:
+        self.ilre = Ilre(BINARY)
+        self.addCleanup(self.ilre.close)
+        self.inputs = ["--prose", self.ilre.file("prose.txt", made_up_text(60_000)), "--squad", self.ilre.file("squad.json", squad_file())]  # fmt: skip
+
+    def arguments(self, output: str, *more: str) -> list[str]:
+        return [
+            "eval", "--output", output, *self.inputs, "--lengths", "2048", "--samples", "3", "--tasks", TASKS,
+            "--modes", "default,one-look,no-lexical,bm25,window", "--budget", "64,200", "--recall-only", *more,
+        ]  # fmt: skip
+
+    def results(self, output: str) -> list[dict[str, object]]:
+        lines = (self.ilre.folder / output / "results.jsonl").read_text(encoding="utf-8").splitlines()[1:]
+        results = [json.loads(line) for line in lines]
+        for result in results:
+            del result["retrieval_ms"]
+        return results
+
+    def test_a_killed_evaluation_goes_on(self) -> None:
+        whole = self.ilre.run(*self.arguments("whole"), timeout=300)
+        self.assertEqual(whole.returncode, 0, whole.stderr)
+        expected = self.results("whole")
+        self.assertEqual(len(expected), 4 * 3 * 5 * 2)
+        for wanted_lines in (3, 30, 90):
+            process = self.ilre.start(*self.arguments("killed"))
+            path = self.ilre.folder / "killed/results.jsonl"
+            deadline = time.monotonic() + 240
+            while process.poll() is None and time.monotonic() < deadline:
+                if path.exists() and path.read_bytes().count(b"\n") >= wanted_lines:
+                    break
+                time.sleep(0.005)
+            process.kill()
+            process.communicate()
+        # Whatever the kills hit: as after one in the middle of a line.
+        path.write_bytes(b"\n".join(path.read_bytes().split(b"\n")[:51]) + b'\n{"task": "vt", "mo')
+        resumed = self.ilre.run(*self.arguments("killed"), timeout=300)
+        self.assertEqual(resumed.returncode, 0, resumed.stderr)
+        self.assertEqual(self.results("killed"), expected)
+        self.assertEqual(resumed.stdout, whole.stdout)
+        for name in ("summary.csv", "summary.json", "score_by_length.svg", "needles_by_length.svg"):
+            self.assertEqual(
+                (self.ilre.folder / "killed" / name).read_bytes(), (self.ilre.folder / "whole" / name).read_bytes()
+            )
+        again = self.ilre.run(*self.arguments("killed"), timeout=300)
+        self.assertEqual(again.stdout, whole.stdout)
+        other = self.ilre.run(*self.arguments("killed", "--seed", "3"))
+        self.assertEqual(other.returncode, 1)
+        self.assertIn("was begun with", other.stderr)
+
+    def test_users_own_questions_are_answered(self) -> None:
+        lines = [
+            {"document": "The cat sleeps. The dog barks.", "question": "Who sleeps?", "answers": ["cat"]},
+            {"document": "Snow is white.", "question": "What is white?", "answers": ["Snow", "snow"]},
+        ]
+        file = self.ilre.file("mine.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        result = self.ilre.run("eval", "--output", "mine", "--questions", file, "--modes", "default,full", "--budget", "50")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        results = self.results("mine")
+        self.assertEqual({(r["task"], r["index"]) for r in results}, {("questions", 0), ("questions", 1)})
+        for r in results:
+            self.assertIn(r["score"], (0, 1))
+            self.assertEqual(r["needles"], 1, "so little text is recalled whole")
+
+    def test_wrong_use(self) -> None:
+        for arguments, message in (
+            (["--lengths", "4096", "--modes", "magic"], "no mode magic"),
+            (["--lengths", "4096", "--tasks", "niah"], "no task niah"),
+            ([], "nothing to do"),
+            (["--lengths", "4096", "--prose", "/nowhere"], "/nowhere"),
+            (["--squad-tokens", "5000"], "--squad"),
+            (["--questions", "/nowhere"], "/nowhere"),
+            (["--lengths", "4096", "--tasks", "qa_2", *self.inputs], "--hotpot"),
+            (["--lengths", "4096", "--modes", "paper", *self.inputs], "--paper-profile"),
+        ):
+            with self.subTest(arguments=arguments):
+                result = self.ilre.run("eval", "--output", "wrong", *arguments)
+                self.assertEqual(result.returncode, 1, result.stderr)
+                self.assertIn(message, result.stderr)
+                self.assertEqual(len(result.stderr.strip().splitlines()), 1, result.stderr)
+        self.assertEqual(self.ilre.run("eval", "--lengths", "4096").returncode, 2)
+        self.assertEqual(self.ilre.run("eval", "--output", "x", "--lengths", "3").returncode, 2)
+
+
+if __name__ == "__main__":
+    BINARY = str(pathlib.Path(sys.argv.pop(1)).resolve())
+    unittest.main(verbosity=2)
