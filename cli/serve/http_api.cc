@@ -24,7 +24,7 @@
 namespace ilre::cli {
 namespace {
 
-constexpr time_t kPatienceSeconds = 60;  // with a client that stops sending or reading
+constexpr time_t kPatienceSeconds = 30;  // with a client that stops sending or reading
 
 std::string CollectionName(const httplib::Request& request) {
   return absl::StrCat("collections/", request.matches[1].str());

@@ -89,7 +89,7 @@ absl::Status Upload(const UploadRequest& upload, const httplib::Request& request
   const bool read_all = reader([&](const char* data, size_t size) {
     if (!status.ok()) {
       discarded += size;
-      return discarded <= kMaxDiscardedBytes;
+      return discarded <= kMaxDiscardedBytes && !scope.context().ShouldStop();
     }
     for (absl::string_view rest(data, size); !rest.empty() && status.ok();) {
       const size_t taken = std::min(rest.size(), kTurnBytes - piece.size());

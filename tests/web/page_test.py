@@ -3,7 +3,7 @@
 came from; hostile texts and files; tokens; deletion. Nothing is loaded from anywhere else.
 
 Usage: page_test.py PATH_OF_ILRE [unittest arguments]. Exit status 77 (skipped) where there is no Chromium. With
-ILRE_UPDATE_SCREENSHOTS=1 it also makes docs/page.png, from the first books of the Bible.
+ILRE_UPDATE_SCREENSHOTS=1 it also makes docs/page.png, from the book of Genesis.
 """
 
 import os
@@ -24,7 +24,7 @@ from webdriver import WEAK_CONTRAST, Browser, is_available
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BINARY = ""
 START_SECONDS = 180  # of a server that loads a model on a busy machine
-READ_SECONDS = 300  # of a document or an answer
+READ_SECONDS = 600  # of a document or an answer
 
 HOSTILE = (
     "</script><script>window.pwned = 1</script> <img src=x onerror='window.pwned = 2'> is the motto of the guild.\n"
@@ -271,7 +271,7 @@ class Picture(unittest.TestCase):
         read_document(browser, "ruth", bible("ruth1:1-ruth4:22"))
         read_document(browser, "genesis", bible("gen1:1-gen50:26"))
         choose(browser, "genesis")
-        ask(browser, "How old was Abraham when Isaac was born?")
+        ask(browser, "How many years did Jacob serve for Rachel?")
         browser.wait("return document.querySelector('.context') !== null")
         browser.run("document.activeElement.blur()")
         browser.screenshot(ROOT / "docs/page.png")
