@@ -285,8 +285,8 @@ class StreamTest : public DecoderTest {
  protected:
   using Outputs = std::vector<std::vector<float>>;
 
-  absl::StatusOr<StreamState> Start(int64_t window) const {
-    return decoder_->StartStream(golden_.Ints("stream.prefix"), Decoder::DepthOf(kTaps), window);
+  absl::StatusOr<StreamState> Start(int64_t window, StreamArithmetic arithmetic = StreamArithmetic::kBf16) const {
+    return decoder_->StartStream(golden_.Ints("stream.prefix"), Decoder::DepthOf(kTaps), window, arithmetic);
   }
 
   // Appends what blocks [first, last) of the golden stream give.
@@ -306,8 +306,8 @@ class StreamTest : public DecoderTest {
     }
   }
 
-  Outputs RunAll(int64_t window) const {
-    auto state = Start(window);
+  Outputs RunAll(int64_t window, StreamArithmetic arithmetic = StreamArithmetic::kBf16) const {
+    auto state = Start(window, arithmetic);
     EXPECT_THAT(state, IsOk());
     Outputs outputs;
     if (state.ok()) Run(&*state, 0, golden_.Ints("stream.blocks").size(), &outputs);
@@ -335,18 +335,32 @@ TEST_P(StreamTest, EqualsItsDefinition) {
   }
 }
 
+TEST_P(StreamTest, InInt8IsNearItsDefinition) {
+  const Outputs outputs = RunAll(window(), StreamArithmetic::kInt8);
+  const Outputs expected = {golden_.Floats("stream.input"), golden_.Floats("stream.key"),
+                            golden_.Floats("stream.query")};
+  for (size_t i = 0; i < kTaps.size(); ++i) {
+    const float distance = Distance(outputs[i], expected[i]);
+    RecordProperty(absl::StrCat("int8_distance", i), absl::StrCat(distance));
+    EXPECT_LT(distance, 0.1f) << i;
+    EXPECT_GT(distance, 1e-4f) << i << ": it was not computed in int8";
+  }
+}
+
 TEST_P(StreamTest, GoesOnFromACopyOfItsStateBitForBit) {
   const size_t num_blocks = golden_.Ints("stream.blocks").size();
-  const Outputs whole = RunAll(window());
-  for (size_t cut = 0; cut <= num_blocks; ++cut) {
-    ILRE_ASSERT_OK_AND_ASSIGN(StreamState state, Start(window()));
-    Outputs outputs;
-    Run(&state, 0, cut, &outputs);
-    StreamState copy = state;
-    Outputs unused;
-    if (cut < num_blocks) Run(&state, cut, cut + 1, &unused);  // does not touch the copy
-    Run(&copy, cut, num_blocks, &outputs);
-    EXPECT_EQ(outputs, whole) << "cut behind block " << cut;
+  for (const StreamArithmetic arithmetic : {StreamArithmetic::kBf16, StreamArithmetic::kInt8}) {
+    const Outputs whole = RunAll(window(), arithmetic);
+    for (size_t cut = 0; cut <= num_blocks; ++cut) {
+      ILRE_ASSERT_OK_AND_ASSIGN(StreamState state, Start(window(), arithmetic));
+      Outputs outputs;
+      Run(&state, 0, cut, &outputs);
+      StreamState copy = state;
+      Outputs unused;
+      if (cut < num_blocks) Run(&state, cut, cut + 1, &unused);  // does not touch the copy
+      Run(&copy, cut, num_blocks, &outputs);
+      EXPECT_EQ(outputs, whole) << "cut behind block " << cut;
+    }
   }
 }
 
