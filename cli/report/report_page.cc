@@ -63,7 +63,8 @@ std::string ScriptJson(const Json& json) {
 
 std::string SecurityPolicy() {
   return absl::StrCat("default-src 'none'; script-src ", PolicySource(WebAsset("common.js")), " ",
-                      PolicySource(WebAsset("report.js")), "; style-src ", PolicySource(WebAsset("common.css")),
+                      PolicySource(WebAsset("heat_map.js")), " ", PolicySource(WebAsset("report.js")), "; style-src ",
+                      PolicySource(WebAsset("common.css")),
                       "; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'");
 }
 
@@ -119,7 +120,8 @@ std::string RenderReport(const AskReport& report) {
                   "<div id=\"report\"></div>\n<noscript><p>The heat map and the passages need scripts, which are part "
                   "of this file.</p></noscript>\n</main>\n<script type=\"application/json\" id=\"data\">",
                   ScriptJson(ReportJson(report)), "</script>\n<script>", WebAsset("common.js").content,
-                  "</script>\n<script>", WebAsset("report.js").content, "</script>\n</body>\n</html>\n");
+                  "</script>\n<script>", WebAsset("heat_map.js").content, "</script>\n<script>",
+                  WebAsset("report.js").content, "</script>\n</body>\n</html>\n");
   return html;
 }
 

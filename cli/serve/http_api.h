@@ -65,8 +65,8 @@ class HttpApi {
   HttpApi& operator=(const HttpApi&) = delete;
 
   // Adds the API's and the page's routes, and sets limits that they need: one request a connection (a refused upload's
-  // rest must not be read as a request), no limit on the size of bodies (each route has its own), half a
-  // minute's patience with a client that stops sending or reading. This must outlive the server's threads.
+  // rest must not be read as a request), no limit on the size of bodies (each route has its own), half a minute's
+  // patience with a client that stops sending or reading. This must outlive the server's threads.
   void Mount(httplib::Server& server);
 
  private:

@@ -345,7 +345,8 @@ TEST_F(HttpApiTest, TokensSayWhoseDocumentsAreSeen) {
 }
 
 TEST_F(HttpApiTest, ThePageIsServedWithAPolicy) {
-  for (const char* path : {"/", "/common.js", "/common.css", "/page.js", "/page.css", "/icon.svg"}) {
+  for (const char* path : {"/", "/common.js", "/common.css", "/heat_map.js", "/server.js", "/documents.js",
+                           "/answers.js", "/page.css", "/icon.svg"}) {
     httplib::Client client = Client();
     const auto result = client.Get(path);
     ASSERT_TRUE(result);

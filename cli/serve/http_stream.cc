@@ -15,6 +15,9 @@ namespace {
 constexpr size_t kMaxWaitingLines = 16;                   // that the client has not read
 constexpr absl::Duration kLook = absl::Milliseconds(50);  // how often a quiet connection is looked at
 constexpr absl::Duration kWritePatience = absl::Seconds(60);
+// An error before the first line has an HTTP status of its own; but a connection can be looked at only once the answer
+// has begun, and a client that went away while its question waits shall not keep its place for ever.
+constexpr absl::Duration kFirstLinePatience = absl::Seconds(30);
 
 }  // namespace
 
@@ -72,7 +75,7 @@ absl::Status LineStream::Push(const google::protobuf::Message& message) {
 void LineStream::AwaitFirst() {
   absl::MutexLock lock(&mutex_);
   const auto has_news = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return done_ || !lines_.empty(); };
-  mutex_.Await(absl::Condition(&has_news));
+  mutex_.AwaitWithTimeout(absl::Condition(&has_news), kFirstLinePatience);
 }
 
 bool LineStream::Send(httplib::DataSink& sink) {

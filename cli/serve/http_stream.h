@@ -24,8 +24,8 @@ class LineStream {
   using Body = std::function<absl::Status(const CallContext&, const Write&)>;
 
   // Runs `body` on the executor and sends each message that it writes as a line of JSON. Fills `response`: with an
-  // error where the body fails before it has written anything. `method` and `what` as of UnaryCall; `parts` and
-  // `executor` must outlive the call.
+  // error where the body fails before it has written anything, unless that takes long; then, as after the first line,
+  // the error is the last line. `method` and `what` as of UnaryCall; `parts` and `executor` must outlive the call.
   static void Start(const CallHeaders& headers, absl::string_view method, const ServerParts& parts, Executor& executor,
                     absl::string_view what, Body body, httplib::Response& response);
 
@@ -35,7 +35,7 @@ class LineStream {
  private:
   void Run();
   absl::Status Push(const google::protobuf::Message& message);
-  // Waits for the first line or the end.
+  // Waits for the first line or the end, but not for ever.
   void AwaitFirst();
   // Sends what there is; false: the client is gone.
   bool Send(httplib::DataSink& sink);

@@ -15,10 +15,12 @@ constexpr char kPolicy[] =
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
+constexpr char kHtml[] = "text/html; charset=utf-8", kCss[] = "text/css; charset=utf-8",
+               kScript[] = "text/javascript; charset=utf-8";
 constexpr std::pair<const char*, const char*> kFiles[] = {
-    {"index.html", "text/html; charset=utf-8"},    {"common.css", "text/css; charset=utf-8"},
-    {"page.css", "text/css; charset=utf-8"},       {"common.js", "text/javascript; charset=utf-8"},
-    {"page.js", "text/javascript; charset=utf-8"}, {"icon.svg", "image/svg+xml"},
+    {"index.html", kHtml},     {"common.css", kCss},     {"page.css", kCss},
+    {"common.js", kScript},    {"heat_map.js", kScript}, {"server.js", kScript},
+    {"documents.js", kScript}, {"answers.js", kScript},  {"icon.svg", "image/svg+xml"},
 };
 
 }  // namespace

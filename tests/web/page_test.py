@@ -28,14 +28,22 @@ READ_SECONDS = 600  # of a document or an answer
 
 HOSTILE = (
     "</script><script>window.pwned = 1</script> <img src=x onerror='window.pwned = 2'> is the motto of the guild.\n"
-    "The \u202eguild\u202c of \u2066lamplighters\u2069 meets at \x07 the ${window.pwned = 3} {{inn}} \"on\" <b>Fridays</b>.\n"
+    'The \u202eguild\u202c of \u2066lamplighters\u2069 meets at \x07 the ${window.pwned = 3} {{inn}} "on" <b>Fridays</b>.\n'
 )
 
 
 def prose(size: int, seed: int) -> str:
     """Plain English of at least `size` bytes about nothing in particular."""
     generator = random.Random(seed)
-    subjects = ["The baker", "A heron", "The old ferry", "Our neighbour", "The schoolmaster", "A cart of hay", "The miller's dog"]
+    subjects = [
+        "The baker",
+        "A heron",
+        "The old ferry",
+        "Our neighbour",
+        "The schoolmaster",
+        "A cart of hay",
+        "The miller's dog",
+    ]
     verbs = ["waited beside", "went past", "was seen near", "returned to", "slept behind", "looked at", "stood under"]
     places = ["the mill", "the church", "the wooden bridge", "the market", "the orchard", "the long wall", "the quay"]
     times = ["in the morning", "after the rain", "before supper", "all afternoon", "on a quiet day", "in late autumn"]
@@ -174,7 +182,10 @@ class PageTest(unittest.TestCase):
         ask(browser, "What is the motto of the guild <img src=x onerror='window.pwned = 4'>?")
         self.assertIsNone(browser.run("return window.pwned ?? null"))
         self.assertEqual(browser.count("#result img, #result script, #result b:not(.figure b)"), 0)
-        self.assertIn("</script><script>window.pwned = 1</script>", browser.run("return document.querySelector('.passages').textContent"))
+        self.assertIn(
+            "</script><script>window.pwned = 1</script>",
+            browser.run("return document.querySelector('.passages').textContent"),
+        )
         self.assertIn("<img src=x onerror='window.pwned = 4'>", browser.text(".asked-question"))
         self.has_no_complaints()
 
@@ -201,7 +212,9 @@ class PageTest(unittest.TestCase):
         drop(browser, "Twice.txt", "The second text, which is longer than the first one.")
         browser.wait("return document.querySelector('.upload .error')")
         self.assertIn("another text of that name", browser.text(".upload .error"))
-        browser.run("[...document.querySelectorAll('.upload button')].find((b) => b.textContent === 'Replace it').click()")
+        browser.run(
+            "[...document.querySelectorAll('.upload button')].find((b) => b.textContent === 'Replace it').click()"
+        )
         browser.wait("return document.querySelectorAll('.upload').length === 0", seconds=READ_SECONDS)
         browser.wait(READY, "twice")
         choose(browser, "twice")
@@ -255,7 +268,9 @@ class TokenTest(unittest.TestCase):
                     "  : document.getElementById('token').value === '' && !error.hidden && 'fails'")  # fmt: skip
                 self.assertEqual(hidden, "works" if works else "fails")
             read_document(browser, "mine", "Alice keeps this to herself.")
-            self.assertEqual(browser.run("return [localStorage.length, sessionStorage.length, document.cookie]"), [0, 1, ""])
+            self.assertEqual(
+                browser.run("return [localStorage.length, sessionStorage.length, document.cookie]"), [0, 1, ""]
+            )
 
 
 @unittest.skipUnless(os.environ.get("ILRE_UPDATE_SCREENSHOTS"), "makes docs/page.png when asked")
@@ -267,7 +282,9 @@ class Picture(unittest.TestCase):
         self.addCleanup(browser.close)
         browser.size(1240, 1180)
         browser.open(server.url + "/")
-        bible = lambda *verses: subprocess.run(["bible", "-f", *verses], capture_output=True, check=True).stdout  # noqa: E731
+        bible = lambda *verses: subprocess.run(
+            ["bible", "-f", *verses], capture_output=True, check=True
+        ).stdout  # noqa: E731
         read_document(browser, "ruth", bible("ruth1:1-ruth4:22"))
         read_document(browser, "genesis", bible("gen1:1-gen50:26"))
         choose(browser, "genesis")

@@ -24,7 +24,7 @@ from webdriver import WEAK_CONTRAST, Browser, is_available  # noqa: E402
 BINARY = ""
 HOSTILE = (
     "The first line of the text.\n"
-    "</script><script>window.pwned = 1</script> <img src=x onerror=\"window.pwned = 2\"> is the password `\"'&quot;.\n"
+    '</script><script>window.pwned = 1</script> <img src=x onerror="window.pwned = 2"> is the password `"\'&quot;.\n'
     "--><!--<script> ]]> ${window.pwned = 3} \\u003c/script\\u003e {{pwned}} &lt;b&gt;\n"
     "Order: \u202egnp.exe\u202c, \u2066isolated\u2069, \u200f; bell \x07, escape \x1b[31m, delete \x7f, next line \x85.\n"
     "Separators \u2028 and \u2029, a byte order mark \ufeff, carriage\r\nreturn.\n"
@@ -70,10 +70,14 @@ class ReportTest(unittest.TestCase):
 
     def test_hostile_text_stays_text(self):
         page = self.report.read_bytes().decode("utf-8")  # valid UTF-8
-        self.assertEqual(page.count("</script"), 3, "the data's and two of the page's own")
+        self.assertEqual(page.count("</script"), 4, "the data's and three of the page's own")
         self.assertEqual(re.findall(r"<(?:img|iframe|link|object)\b", page.split('id="data"')[0]), [])
         self.open(self.report)
-        self.assertTrue(self.browser.run("return document.querySelector('#report').textContent.includes('<script>window.pwned = 1</script>')"))
+        self.assertTrue(
+            self.browser.run(
+                "return document.querySelector('#report').textContent.includes('<script>window.pwned = 1</script>')"
+            )
+        )
         self.assertIsNone(self.browser.run("return window.pwned ?? null"))
         self.assertEqual(self.browser.run(SCRIPTS_AND_HANDLERS), 0)
         self.assertEqual(self.browser.complaints(), [])
@@ -108,15 +112,18 @@ class ReportTest(unittest.TestCase):
         places = lambda spans, begin, end: [(s["document"], s[begin], s[end]) for s in spans]  # noqa: E731
         self.assertEqual(places(data["recalled"], "byteBegin", "byteEnd"),
                          places(answer["spans"], "byte_begin", "byte_end"))  # fmt: skip
-        texts = {"default/hostile": (HOSTILE + made_up_text(20000)).encode(), "default/plain": made_up_text(60000).encode()}
+        texts = {
+            "default/hostile": (HOSTILE + made_up_text(20000)).encode(),
+            "default/plain": made_up_text(60000).encode(),
+        }
         for span in data["recalled"] + data["nearMisses"]:
             text = texts[span["document"]]
-            self.assertEqual(span["text"], text[span["byteBegin"]:span["byteEnd"]].decode("utf-8", "replace"))
+            self.assertEqual(span["text"], text[span["byteBegin"] : span["byteEnd"]].decode("utf-8", "replace"))
             # A span may begin or end within a character, and so does what is around it.
             before = span["before"].removeprefix("\u2026").rstrip("\ufffd")
-            self.assertTrue(text[:span["byteBegin"]].decode("utf-8", "ignore").endswith(before))
+            self.assertTrue(text[: span["byteBegin"]].decode("utf-8", "ignore").endswith(before))
             after = span["after"].removesuffix("\u2026").lstrip("\ufffd")
-            self.assertTrue(text[span["byteEnd"]:].decode("utf-8", "ignore").startswith(after))
+            self.assertTrue(text[span["byteEnd"] :].decode("utf-8", "ignore").startswith(after))
             self.assertGreater(len(before) + len(after), 200)
         self.assertEqual(len(data["nearMisses"]), 8)
         self.assertEqual(self.browser.count(".passages > .passage:not(.missed)"), len(data["recalled"]))

@@ -139,14 +139,18 @@ class Browser:
         self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def size(self, width: int, height: int):
-        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
 
     def screenshot(self, path: pathlib.Path):
         path.write_bytes(base64.b64decode(self._session("GET", "/screenshot")))
 
     def complaints(self) -> list[str]:
         """What the browser logged since the last call: errors of scripts, refusals of the security policy, failed loads."""
-        return [f"{entry['level']}: {entry['message']}" for entry in self._session("POST", "/se/log", {"type": "browser"})]
+        return [
+            f"{entry['level']}: {entry['message']}" for entry in self._session("POST", "/se/log", {"type": "browser"})
+        ]
 
 
 # Every visible text's contrast with what is behind it (https://www.w3.org/TR/WCAG22/#contrast-minimum): those too weak.
