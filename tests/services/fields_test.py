@@ -124,19 +124,27 @@ class FieldsTest(unittest.TestCase):
 
     def try_method(self, name: str) -> None:
         method = self.reflected.methods()[name]
+        base = self.reflected.request(method, self.base(name))
         count = 0
-        for path, words, _ in bad_values.variations(self.reflected.request(method, self.base(name))):
-            # The base anew: names that must not be there yet.
-            fresh = self.reflected.request(method, self.base(name))
-            request = next(v for p, w, v in bad_values.variations(fresh) if (p, w) == (path, words))
-            if name in ("Encoder/UpdateDocument", "Encoder/DeleteDocument"):
-                self.client.ingest("spare", b"A spare text.")
+        for path, words, request in bad_values.variations(base):
+            self.make_room(name, base, request)
             with self.subTest(f"{name} {path} = {words}"):
                 self.check(method, path, words, request)
-                self.golden.check(self.client, with_answer=False)
+                if count % 10 == 0:
+                    self.golden.check(self.client, with_answer=False)
             count += 1
         self.assertGreater(count, 5)
         self.golden.check(self.client)
+
+    def make_room(self, name: str, base, request) -> None:
+        """A document that the request can be about, or a name that is not taken yet."""
+        if name in ("Encoder/UpdateDocument", "Encoder/DeleteDocument"):
+            self.client.ingest("spare", b"A spare text.")
+        unused = f"field-{next(self.numbers)}"
+        if name == "Encoder/CreateDocument" and request.document_id == base.document_id:
+            request.document_id = unused
+        if name == "Encoder/IngestDocument" and request.name == base.name:
+            request.name = f"collections/default/documents/{unused}"
 
     def test_garbage_instead_of_a_message(self) -> None:
         for name, method in self.reflected.methods().items():
@@ -145,7 +153,7 @@ class FieldsTest(unittest.TestCase):
                 with self.subTest(f"{name} {garbage[:8]!r}"):
                     refusal = self.outcome(method, garbage)
                     self.assertIsNotNone(refusal)
-                    self.assertIn(refusal.code, DOCUMENTED | {Code.INTERNAL}, refusal)
+                    self.assertIn(refusal.code, DOCUMENTED | {Code.INTERNAL, Code.UNIMPLEMENTED}, refusal)
                     self.assertIsNone(self.server.process.poll(), self.server.log())
         self.golden.check(self.client)
 

@@ -90,7 +90,7 @@ class OverloadTest(unittest.TestCase):
 
     def test_ingests(self) -> None:
         before = self.server.peak_memory()
-        text = made_up_text(400_000).encode()
+        text = made_up_text(30_000).encode("ascii", errors="replace")  # may be cut anywhere
 
         def ingest(client: ilre.Client, number: int) -> None:
             client.ingest(f"flood/d{number}", text[: 20_000 + number], replace=True)

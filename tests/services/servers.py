@@ -145,8 +145,6 @@ class Services:
         if kind != "generator":
             command += ["--data-dir", str(self.data_dir)]
         self._number += 1
-        if kind == "retriever":
-            command += ["--follower-dir", str(self.folder / f"follower-{self._number}")]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ILRE_")}
         server = Server([*command, *flags], environment, self.folder / f"{kind}-{self._number}.log")
         self.servers.append(server)
