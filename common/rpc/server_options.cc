@@ -55,7 +55,11 @@ absl::Status ApplyItem(CLI::App* app, const std::string& path, const CLI::Config
   const auto wrong = [&](absl::string_view why) {
     return errors::InvalidField("config", absl::StrCat(path, ": '", item.fullname(), "' ", why));
   };
-  CLI::Option* option = item.parents.empty() ? app->get_option_no_throw("--" + item.name) : nullptr;
+  CLI::Option* option = nullptr;
+  // A command's file may also say what belongs to the program (ilre serve: --data-dir and the like).
+  for (CLI::App* at = item.parents.empty() ? app : nullptr; at != nullptr && option == nullptr; at = at->get_parent()) {
+    option = at->get_option_no_throw("--" + item.name);
+  }
   if (option == nullptr || option->get_name() == kConfigFlag || item.name == "help") return wrong("is no flag");
   if (option->count() > 0) return absl::OkStatus();  // the command line wins
   try {

@@ -1,8 +1,10 @@
 """The deployment of k8s/overlays/shared-volume on one machine: every service is a host of a network, the store is a folder
 that they share, and HAProxy balances requests."""
 
+import contextlib
 import pathlib
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -29,15 +31,17 @@ defaults
   timeout check 10s
   option redispatch
   retries 3
-  retry-on conn-failure empty-response refused-stream
+  retry-on conn-failure empty-response
 """
 BALANCED = """
 listen {name}
   bind :{port} proto h2
   balance roundrobin
-  option httpchk GET /readyz
+  option httpchk
+  http-check connect port 9090 proto h1
+  http-check send meth GET uri /readyz
   http-check expect status 200
-  default-server inter 200ms fall 2 rise 1 check port 9090 check-proto h1 proto h2
+  default-server inter 500ms fall 2 rise 1 check proto h2
 """
 
 
@@ -128,16 +132,26 @@ class Cluster:
     def start(self, host: str) -> None:
         """Returns when the service is ready."""
         process = self.launch(host, self.command(host, re.sub(r"\d", "", host)))
-
-        def ready():
-            if process.poll() is not None:
-                raise NeverHappened(f"{host} ended with {process.returncode}: {self.log(host)}")
-            return http_get(self.address(host), "/readyz") is not None
-
-        wait_for(f"{host} is ready", ready)
+        self.wait_until_ready(host, process, lambda: http_get(self.address(host), "/readyz") is not None)
 
     def start_proxy(self) -> None:
-        self.launch("proxy", ["haproxy", "-db", "-f", self.folder / "haproxy.cfg"])
+        process = self.launch("proxy", ["haproxy", "-db", "-f", self.folder / "haproxy.cfg"])
+
+        def listens() -> bool:
+            with contextlib.suppress(OSError):
+                socket.create_connection((self.address("proxy"), 50053), timeout=10).close()
+                return True
+            return False
+
+        self.wait_until_ready("proxy", process, listens)
+
+    def wait_until_ready(self, host: str, process: subprocess.Popen, condition) -> None:
+        def ready() -> bool:
+            if process.poll() is not None:
+                raise NeverHappened(f"{host} ended with {process.returncode}: {self.log(host)}")
+            return condition()
+
+        wait_for(f"{host} is ready", ready)
 
     def kill(self, host: str) -> None:
         process = self.processes.pop(host)

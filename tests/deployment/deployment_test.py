@@ -26,6 +26,7 @@ PROGRAMS = pathlib.Path()
 TRIES = 200  # of what must happen sooner or later when calls are spread
 CHUNK = 4096
 AHEAD = 8 * CHUNK
+AGAIN = ("UNAVAILABLE", "CANCELLED")  # the latter where the proxy breaks a stream off
 
 
 def generate_stubs(folder: pathlib.Path) -> None:
@@ -59,7 +60,7 @@ class Client:
         options = [("grpc.max_reconnect_backoff_ms", 500), ("grpc.initial_reconnect_backoff_ms", 100)]
         return self.grpc.insecure_channel(f"{self.cluster.address(host)}:{port}", options)
 
-    def again(self, call, codes=("UNAVAILABLE",)):
+    def again(self, call, codes=AGAIN):
         """Calls until it succeeds or fails with another code."""
         end = time.monotonic() + PATIENCE_S
         while True:
@@ -109,7 +110,7 @@ class Client:
         """-> (token_begin, token_end, score) of the spans, as soon as the document is visible"""
         request = self.retriever_pb2.RetrieveRequest(names=[name], question=question)
         call = lambda: stub.Retrieve(request, metadata=self.metadata, timeout=PATIENCE_S)  # noqa: E731
-        answer = self.again(call, ("UNAVAILABLE", "NOT_FOUND", "FAILED_PRECONDITION", "ABORTED"))
+        answer = self.again(call, (*AGAIN, "NOT_FOUND", "FAILED_PRECONDITION", "ABORTED"))
         return [(span.token_begin, span.token_end, span.score) for span in answer.spans]
 
     def ask(self, name: str, question: str) -> tuple:
