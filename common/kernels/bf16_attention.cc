@@ -18,9 +18,9 @@
 // After highway.h:
 #include "common/kernels/math-inl.h"
 
-// Works as banded_attention.cc: a block of 32 rows of one key head at a time, a row being a query of a query head; scores
-// transposed, [keys, rows]. Keys go in pairs that begin at even places of the cache, whatever the block: a key of a pair
-// that a row does not see has no weight, which changes no sum.
+// Works as banded_attention.cc: a block of 32 rows of one key head at a time, a row being a query of a query head;
+// scores transposed, [keys, rows]. Keys go in pairs that begin at even places of the cache, whatever the block: a key
+// of a pair that a row does not see has no weight, which changes no sum.
 
 HWY_BEFORE_NAMESPACE();
 namespace ilre::kernels::HWY_NAMESPACE {
@@ -70,8 +70,8 @@ void MixPairs(const PairMix& task) {
       Floats sum = hn::LoadU(kFloats, task.sums + r * task.dim + column);
       for (int64_t p = 0; p < task.num_pairs; ++p) {
         const auto weight = hn::Set(words, task.weights[p * kPairRows + r]);
-        const auto pairs = hn::LoadU(
-            words, reinterpret_cast<const uint32_t*>(task.values + p * task.pair_stride + column * 2));
+        const auto pairs =
+            hn::LoadU(words, reinterpret_cast<const uint32_t*>(task.values + p * task.pair_stride + column * 2));
         sum = hn::MulAdd(Lower(weight), Lower(pairs), sum);
         sum = hn::MulAdd(Upper(weight), Upper(pairs), sum);
       }
@@ -140,7 +140,8 @@ void HideKeys(const Bf16AttentionArgs& args, const Block& block, const PairRange
     // Rows at places [least, greatest] see the key.
     const int64_t least = std::max<int64_t>(0, j - block.first_place);
     int64_t greatest = span;
-    if (j >= args.num_sinks && args.window - 1 < block.last_place - j) greatest = j + args.window - 1 - block.first_place;
+    if (j >= args.num_sinks && args.window - 1 < block.last_place - j)
+      greatest = j + args.window - 1 - block.first_place;
     if (least == 0 && greatest == span) continue;
     // Distances beyond the block are all the same.
     const Floats low = hn::Set(kFloats, static_cast<float>(std::min<int64_t>(least, span + 1)));
@@ -188,8 +189,8 @@ struct PairFunctions {
   void (*mix)(const PairMix&);
 };
 
-void AttendBlock(const Bf16AttentionArgs& args, int64_t kv_head, int64_t first_row, int64_t num_rows, bool bf16_products,
-                 Scratch& scratch) {
+void AttendBlock(const Bf16AttentionArgs& args, int64_t kv_head, int64_t first_row, int64_t num_rows,
+                 bool bf16_products, Scratch& scratch) {
   PairFunctions pairs{ScorePairs, MixPairs};
 #if defined(__x86_64__)
   if (bf16_products) pairs = {ScorePairsAvx512Bf16, MixPairsAvx512Bf16};

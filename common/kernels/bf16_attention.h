@@ -23,7 +23,8 @@ struct Bf16AttentionArgs {
   int64_t q_stride = 0;         // floats between rows; 0: contiguous
 };
 
-// The attention that BandedAttention defines, to about 0.4% of the greatest value: q * scale, keys, values and exp(score
+// The attention that BandedAttention defines, to about 0.4% of the greatest value: q * scale, keys, values and
+// exp(score
 // - greatest) are rounded to bf16. All numbers of the cache must be finite, those of a key that fills up m too.
 //
 // A row of the result depends, bitwise, on its query, its place in the cache, and the keys and values that it sees,

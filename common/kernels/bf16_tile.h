@@ -9,9 +9,9 @@ inline constexpr int64_t kPairRows = 32;  // rows of queries computed together
 
 // Keys times queries.
 struct PairScores {
-  int64_t num_keys;         // even
-  int64_t dim;              // a multiple of 16
-  const uint16_t* keys;     // [num_keys, dim], key_stride apart
+  int64_t num_keys;      // even
+  int64_t dim;           // a multiple of 16
+  const uint16_t* keys;  // [num_keys, dim], key_stride apart
   int64_t key_stride;
   const uint32_t* queries;  // [dim / 2, kPairRows]: two neighbouring dimensions each, the first in the lower half
   float* scores;            // [num_keys, kPairRows]
@@ -24,7 +24,7 @@ struct PairMix {
   const uint32_t* weights;  // [num_pairs, kPairRows], the first key's in the lower half
   const uint16_t* values;   // [num_pairs, dim, 2], pair_stride apart
   int64_t pair_stride;
-  float* sums;              // [kPairRows, dim]
+  float* sums;  // [kPairRows, dim]
 };
 
 #if defined(__x86_64__)

@@ -53,9 +53,9 @@ struct BlockScratch {
   // Sinks, window and the block's own tokens, one after the other: [past + n, G d] each. Two of each, since slices that
   // are done with a layer write into the next one's while others still read.
   struct Cache {
-    AlignedVector<float> keys, values;           // keys rotated
-    AlignedVector<uint16_t> bf16_keys;           // instead of those, with bf16 attention; an even number of rows
-    AlignedVector<uint16_t> bf16_values;         // [(past + n) / 2, G d, 2] (bf16_attention.h)
+    AlignedVector<float> keys, values;    // keys rotated
+    AlignedVector<uint16_t> bf16_keys;    // instead of those, with bf16 attention; an even number of rows
+    AlignedVector<uint16_t> bf16_values;  // [(past + n) / 2, G d, 2] (bf16_attention.h)
   } caches[2];
   AlignedVector<float> past_keys;  // [past, G d], on their way to bf16
 };
@@ -272,8 +272,8 @@ void CpuStream::Block::ShareBf16(int layer, Range rows) {
     kernels::ConvertToBf16(keys + key_width(), key_width(), scratch.values.data());
     PutBf16Values(scratch.values.data(), num_past_ + row, shared.bf16_values);
   }
-  kernels::Rope(scratch.keys.data(), rows.size(), config_.num_kv_heads, head_dim(), rotary_->cosines.data() + first * half,
-                rotary_->sines.data() + first * half, InlinePool());
+  kernels::Rope(scratch.keys.data(), rows.size(), config_.num_kv_heads, head_dim(),
+                rotary_->cosines.data() + first * half, rotary_->sines.data() + first * half, InlinePool());
   kernels::ConvertToBf16(scratch.keys.data(), rows.size() * key_width(), shared.bf16_keys.data() + first * key_width());
 }
 
@@ -288,8 +288,8 @@ void CpuStream::Block::GatherBf16(int layer) {
                 InlinePool());
   kernels::ConvertToBf16(keys, num_past_ * width, shared.bf16_keys.data());
   for (int64_t place = 0; place < num_past_; ++place) {
-    const uint16_t* values = place < sinks ? past.sink_values.data() + place * width
-                                           : past.window_values.data() + (place - sinks) * width;
+    const uint16_t* values =
+        place < sinks ? past.sink_values.data() + place * width : past.window_values.data() + (place - sinks) * width;
     PutBf16Values(values, place, shared.bf16_values);
   }
 }

@@ -88,7 +88,9 @@ void Corpus::Damage(const std::function<void(rocksdb::DB*, rocksdb::ColumnFamily
   store_.reset();
   rocksdb::DB* opened = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> families;
-  ASSERT_TRUE(rocksdb::DB::Open(MakeDbOptions({}, nullptr), folder_.path(), MakeFamilies({}, nullptr), &families, &opened).ok());
+  ASSERT_TRUE(
+      rocksdb::DB::Open(MakeDbOptions({}, nullptr), folder_.path(), MakeFamilies({}, nullptr), &families, &opened)
+          .ok());
   std::unique_ptr<rocksdb::DB> db(opened);
   damage(db.get(), families[static_cast<size_t>(Family::kBlocks)]);
   for (rocksdb::ColumnFamilyHandle* family : families) ASSERT_TRUE(db->DestroyColumnFamilyHandle(family).ok());

@@ -81,9 +81,8 @@ void MaxSim() {
   const PackedQueries queries(Floats(24 * 64).data(), 24, 64);
   const std::vector<uint8_t> bitmap(256 / 8, 1);
   std::vector<float> best(33 * 24);
-  RunTwice([&] {
-    MaxSimBf16(reinterpret_cast<const uint8_t*>(keys.data()), 256, queries, bitmap.data(), best.data());
-  });
+  RunTwice(
+      [&] { MaxSimBf16(reinterpret_cast<const uint8_t*>(keys.data()), 256, queries, bitmap.data(), best.data()); });
 }
 
 void Silu() {
@@ -92,9 +91,9 @@ void Silu() {
   RunTwice([&] { SiluMul(x.data(), 32, 1536, out.data(), InlinePool()); });
 }
 
-const std::map<std::string, void (*)()> kKernels = {{"linear_bf16", Linear},       {"linear_int8", LinearInt8},
-                                                    {"attention", Attention},      {"attention_bf16", AttentionBf16},
-                                                    {"max_sim_bf16", MaxSim},      {"silu_mul", Silu}};
+const std::map<std::string, void (*)()> kKernels = {{"linear_bf16", Linear},  {"linear_int8", LinearInt8},
+                                                    {"attention", Attention}, {"attention_bf16", AttentionBf16},
+                                                    {"max_sim_bf16", MaxSim}, {"silu_mul", Silu}};
 
 }  // namespace
 }  // namespace ilre::kernels
