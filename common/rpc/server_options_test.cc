@@ -99,13 +99,20 @@ TEST(ServerOptionsTest, AFileGivesWhatTheCommandLineDoesNot) {
 
 TEST(ServerOptionsTest, AFileForASubcommand) {
   CLI::App app{"test"};
+  app.fallthrough();  // before commands, which take it over
   CLI::App* serve = app.add_subcommand("serve", "");
   ServerOptions options;
   AddServerFlags(serve, &options);
-  std::vector<std::string> arguments{ConfigFile("max-running = 7\n"), "--config", "serve"};
+  std::string model, folder;  // of the program, for all its commands
+  app.add_option("--model", model);
+  app.add_option("--data-dir", folder);
+  const std::string file = ConfigFile("max-running = 7\nmodel = \"m\"\ndata-dir = \"file\"\n");
+  std::vector<std::string> arguments{"line", "--data-dir", file, "--config", "serve"};
   app.parse(arguments);
   ILRE_ASSERT_OK(FinishServerFlags(serve, options));
   EXPECT_EQ(options.max_running, 7);
+  EXPECT_EQ(model, "m");
+  EXPECT_EQ(folder, "line");
 }
 
 TEST(ServerOptionsTest, WrongFilesAreRefused) {
