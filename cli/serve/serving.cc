@@ -4,6 +4,12 @@
 #include <cstdio>
 
 namespace ilre::cli {
+namespace {
+
+// Kept free for a full disk, so that documents can still be deleted there.
+constexpr uint64_t kDiskReserveBytes = uint64_t{64} << 20;
+
+}  // namespace
 
 void AddEncoderFlags(CLI::App* app, EncoderFlags* flags) {
   app->add_option("--max-document-bytes", flags->max_document_bytes, "Longer documents are refused")
@@ -26,6 +32,7 @@ KeyStoreOptions StoreOptionsOf(const EncoderFlags& flags) {
   KeyStoreOptions options;
   options.max_tenant_bytes = flags.tenant_quota_bytes;
   options.max_store_bytes = flags.store_quota_bytes;
+  options.reserve_bytes = kDiskReserveBytes;
   return options;
 }
 

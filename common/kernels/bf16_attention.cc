@@ -177,7 +177,7 @@ Floats Exponentiate(int64_t num_pairs, const float* scores, uint32_t* weights) {
   return hn::Div(hn::Set(kFloats, 1.0f), sum);
 }
 
-struct Scratch {
+struct AttentionScratch {
   AlignedVector<float> scores, sums, inverse_sums, scaled;
   AlignedVector<uint16_t> bits;
   AlignedVector<uint32_t> queries, weights;
@@ -190,7 +190,7 @@ struct PairFunctions {
 };
 
 void AttendBlock(const Bf16AttentionArgs& args, int64_t kv_head, int64_t first_row, int64_t num_rows,
-                 bool bf16_products, Scratch& scratch) {
+                 bool bf16_products, AttentionScratch& scratch) {
   PairFunctions pairs{ScorePairs, MixPairs};
 #if defined(__x86_64__)
   if (bf16_products) pairs = {ScorePairsAvx512Bf16, MixPairsAvx512Bf16};
@@ -242,7 +242,7 @@ void AttendBlock(const Bf16AttentionArgs& args, int64_t kv_head, int64_t first_r
 }
 
 void Attend(const Bf16AttentionArgs& args, bool bf16_products) {
-  thread_local Scratch scratch;
+  thread_local AttentionScratch scratch;
   const int64_t num_rows = args.num_queries * (args.num_heads / args.num_kv_heads);
   for (int64_t kv_head = 0; kv_head < args.num_kv_heads; ++kv_head) {
     for (int64_t first = 0; first < num_rows; first += kPairRows) {

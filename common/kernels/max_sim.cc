@@ -42,10 +42,10 @@ static_assert(PackedQueries::kGroup % (2 * kLanes) == 0);
 constexpr int kTileTokens = kTileRows;  // computed together
 
 // Memory for one tile at a time.
-struct Scratch {
+struct MaxSimScratch {
   // Grows as needed and is kept by each thread: blocks are small, and many.
-  static Scratch& Get(int64_t dim, int64_t width) {
-    thread_local Scratch scratch;
+  static MaxSimScratch& Get(int64_t dim, int64_t width) {
+    thread_local MaxSimScratch scratch;
     const size_t elements = RoundUp(kTileTokens * dim, 64);
     if (scratch.elements.size() < elements) scratch.elements.resize(elements);
     if (scratch.floats.size() < elements) scratch.floats.resize(elements);
@@ -130,7 +130,7 @@ HWY_INLINE void DotQueries(int tokens, const float* keys, const PackedQueries& q
 
 // The inner products of each tile of tokens, given to consume(first token, number of tokens, dots [tokens, width]).
 template <typename Element, class Consume>
-HWY_INLINE void ForEachTile(const StoredKeys& keys, const PackedQueries& queries, Scratch& scratch, Consume consume) {
+HWY_INLINE void ForEachTile(const StoredKeys& keys, const PackedQueries& queries, MaxSimScratch& scratch, Consume consume) {
   const int64_t dim = queries.dim(), width = scratch.greatest.size();
   const int64_t row_bytes = dim * static_cast<int64_t>(sizeof(Element));
   Element* elements = reinterpret_cast<Element*>(scratch.elements.data());
@@ -166,7 +166,7 @@ HWY_INLINE void FinishSegment(AlignedVector<float>& greatest, int num_queries, f
 template <typename Element>
 void MaxSimOf(const StoredKeys& keys, const PackedQueries& queries, const uint8_t* segment_bitmap, float* best) {
   const int64_t width = RoundUp(queries.num_queries(), 2 * kLanes);
-  Scratch& scratch = Scratch::Get(queries.dim(), width);
+  MaxSimScratch& scratch = MaxSimScratch::Get(queries.dim(), width);
   float* greatest = scratch.greatest.data();
   std::fill_n(greatest, width, -std::numeric_limits<float>::infinity());
   ForEachTile<Element>(keys, queries, scratch, [&](int first, int tokens, const float* dots) {
@@ -188,7 +188,7 @@ void MaxSimOf(const StoredKeys& keys, const PackedQueries& queries, const uint8_
 template <typename Element>
 void DotOf(const StoredKeys& keys, const PackedQueries& queries, float* out) {
   const int64_t width = RoundUp(queries.num_queries(), 2 * kLanes), n = queries.num_queries();
-  Scratch& scratch = Scratch::Get(queries.dim(), width);
+  MaxSimScratch& scratch = MaxSimScratch::Get(queries.dim(), width);
   ForEachTile<Element>(keys, queries, scratch, [&](int first, int tokens, const float* dots) {
     for (int t = 0; t < tokens; ++t) std::copy_n(dots + t * width, n, out + (first + t) * n);
   });
