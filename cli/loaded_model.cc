@@ -37,7 +37,9 @@ absl::StatusOr<LoadedModel> LoadModel(const Settings& settings, Layers layers) {
   }
   DecoderOptions options;
   options.device = settings.device;
-  if (layers == Layers::kForRetrieval) options.num_layers = LayersForRetrieval(*profile);
+  ILRE_ASSIGN_OR_RETURN(options.arithmetic, ParseArithmetic(settings.arithmetic));
+  options.stream_layers = profile.has_value() ? LayersForRetrieval(*profile) : 0;
+  if (layers == Layers::kForRetrieval) options.num_layers = options.stream_layers;
   ILRE_ASSIGN_OR_RETURN(loaded.tokenizer, Tokenizer::Create(loaded.checkpoint->tokenizer()));
   ILRE_ASSIGN_OR_RETURN(loaded.decoder, Decoder::Load(*loaded.checkpoint, options));
   if (profile.has_value()) {

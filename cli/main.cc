@@ -32,6 +32,10 @@ void AddSettings(CLI::App* app, Settings* settings) {
                   "TLS: the file of the authority that signed the server's certificate, or `system`");
   app->add_option("--token-file", settings->token_file, "File with the bearer token for the server [$ILRE_TOKEN]");
   app->add_option("--device", settings->device, "cpu, cuda, cuda:N, npu, npu:N, or torch-cpu")->capture_default_str();
+  app->add_option("--arithmetic", settings->arithmetic,
+                  "Of answers on the processor: float32, quantized (the file's own codes in int8), or auto: quantized "
+                  "where the file is")
+      ->capture_default_str();
   app->add_option("--threads", settings->threads, "Threads of the computation; 0: one for each processor")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));

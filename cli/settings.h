@@ -13,7 +13,8 @@ struct Settings {
   std::string model;     // empty: $ILRE_MODEL, or the model that scripts/setup put beside the program
   std::string profile;   // empty: $ILRE_PROFILE, or the shipped one that was made for the model
   std::string device = "cpu";
-  std::string server;      // HOST:PORT of a running server; empty: this process does the work
+  std::string arithmetic = "auto";  // of answers: auto, float32 or quantized (decoder.h)
+  std::string server;               // HOST:PORT of a running server; empty: this process does the work
   std::string server_ca;   // certificate authority of a server with TLS; "system": the machine's; empty: no TLS
   std::string token_file;  // bearer token for the server; empty: $ILRE_TOKEN
   int threads = 0;         // 0: one for each processor

@@ -59,6 +59,8 @@ void AddModelFlags(CLI::App* app, Settings* settings) {
   app->add_option("--profile", settings->profile,
                   "Retrieval profile [$ILRE_PROFILE, or the one shipped for the model]");
   app->add_option("--device", settings->device, "cpu, cuda, cuda:N, npu, npu:N, or torch-cpu")->capture_default_str();
+  app->add_option("--arithmetic", settings->arithmetic, "Of answers on the processor: auto, float32 or quantized")
+      ->capture_default_str();
   app->add_option("--threads", settings->threads, "Threads of the computation; 0: one for each processor")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));

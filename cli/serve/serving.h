@@ -29,7 +29,7 @@ EncoderServerOptions EncoderOptionsOf(const EncoderFlags& flags, const ServerOpt
 RetrieverServerOptions RetrieverOptionsOf(const ServerOptions& server);
 GeneratorServerOptions GeneratorOptionsOf(const ServerOptions& server);
 
-// --model, --profile, --device, --threads.
+// --model, --profile, --device, --arithmetic, --threads.
 void AddModelFlags(CLI::App* app, Settings* settings);
 void AddDataDirFlag(CLI::App* app, Settings* settings);
 

@@ -197,24 +197,33 @@ QuantizedLinear QuantizedLinear::FromBlocks(QuantizedFormat format, int64_t out,
   if (bias != nullptr) std::copy(bias, bias + out, linear.bias_.begin());
   constexpr int64_t kPanelsPerTask = 16;
   const int64_t tasks = DivideUp(panels, kPanelsPerTask);
+  std::atomic<bool> all_finite{true};
   pool.ParallelFor(tasks, [&](int64_t task) {
     const Range range = Part(task, tasks, panels);
-    for (int64_t panel = range.begin; panel < range.end; ++panel) linear.PackPanel(panel, row);
+    for (int64_t panel = range.begin; panel < range.end; ++panel) {
+      if (!linear.PackPanel(panel, row)) all_finite = false;
+    }
   });
+  linear.all_finite_ = all_finite;
   return linear;
 }
 
-void QuantizedLinear::PackPanel(int64_t panel, const std::function<const uint8_t*(int64_t)>& row) {
+bool QuantizedLinear::PackPanel(int64_t panel, const std::function<const uint8_t*(int64_t)>& row) {
   const int64_t blocks = in_ / kBlock, code_bytes = CodeBytes(format_), block_bytes = QuantizedBlockBytes(format_);
   const bool has_minimum = format_ == QuantizedFormat::kQ4_1;
   const uint8_t flip = format_ == QuantizedFormat::kQ8_0 ? 0x80 : 0;  // int8 to int8 + 128
   const int64_t first = panel * kQuantizedPanel, count = std::min(kQuantizedPanel, out_ - first);
+  bool finite = true;
   for (int64_t o = 0; o < count; ++o) {
     const uint8_t* from = row(first + o);
     for (int64_t b = 0; b < blocks; ++b, from += block_bytes) {
       const int64_t block = panel * blocks + b, place = block * kQuantizedPanel + o;
       std::memcpy(&scales_[place], from, 2);
-      if (has_minimum) std::memcpy(&minimums_[place], from + 2, 2);
+      finite &= IsFiniteHalf(scales_[place]);
+      if (has_minimum) {
+        std::memcpy(&minimums_[place], from + 2, 2);
+        finite &= IsFiniteHalf(minimums_[place]);
+      }
       const uint8_t* codes = from + (has_minimum ? 4 : 2);
       uint8_t* to = codes_.data() + block * code_bytes + o * 4;
       for (int64_t i = 0; i < code_bytes / kQuantizedPanel; i += 4, to += kQuantizedPanel * 4) {
@@ -222,6 +231,7 @@ void QuantizedLinear::PackPanel(int64_t panel, const std::function<const uint8_t
       }
     }
   }
+  return finite;
 }
 
 int64_t QuantizedLinear::weight_bytes() const {

@@ -33,13 +33,15 @@ class QuantizedLinear {
   QuantizedLinear() = default;
 
   // row(o): the blocks of output o, [in / 32] of them, called from threads of `pool`, needed during this call alone.
-  // Scales must be finite. bias: [out] or null, copied. in: a multiple of 32; out >= 0, any.
+  // bias: [out] or null, copied. in: a multiple of 32; out >= 0, any.
   static QuantizedLinear FromBlocks(QuantizedFormat format, int64_t out, int64_t in,
                                     const std::function<const uint8_t*(int64_t)>& row, const float* bias,
                                     ThreadPool& pool);
 
   int64_t in_features() const { return in_; }
   int64_t out_features() const { return out_; }
+  // Whether all numbers of W are: then a finite x gives a finite y.
+  bool all_finite() const { return all_finite_; }
   int64_t weight_bytes() const;  // memory that one Apply reads for the weights, padding included
 
   // As PackedLinear::Apply. Each block of 32 numbers of a row of x is rounded to multiples of its greatest magnitude
@@ -51,10 +53,12 @@ class QuantizedLinear {
   void CopyRow(int64_t output, float* weights) const;
 
  private:
-  void PackPanel(int64_t panel, const std::function<const uint8_t*(int64_t)>& row);
+  // Whether all is finite.
+  bool PackPanel(int64_t panel, const std::function<const uint8_t*(int64_t)>& row);
 
   QuantizedFormat format_ = QuantizedFormat::kQ8_0;
   int64_t out_ = 0, in_ = 0;
+  bool all_finite_ = true;
   AlignedVector<uint8_t> codes_;      // [panels, blocks, bytes of 16 outputs' codes]; see quantized_tile.h
   AlignedVector<uint16_t> scales_;    // [panels, blocks, 16] halves
   AlignedVector<uint16_t> minimums_;  // the same, kQ4_1 alone

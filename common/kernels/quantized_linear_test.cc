@@ -236,6 +236,23 @@ TEST(QuantizedLinearTest, CopyRowGivesTheWeights) {
   }
 }
 
+TEST(QuantizedLinearTest, SaysWhetherAllIsFinite) {
+  Random random(7);
+  ThreadPool pool(2);
+  for (const QuantizedFormat format : kFormats) {
+    Weights weights(format, 40, 64, random);
+    EXPECT_TRUE(weights.Pack(pool).all_finite());
+    const uint16_t infinity = 0x7C00, nan = 0xFE01;
+    const size_t block = static_cast<size_t>(QuantizedBlockBytes(format)), last = weights.bytes.size() - block;
+    std::memcpy(&weights.bytes[last], &infinity, 2);
+    EXPECT_FALSE(weights.Pack(pool).all_finite());
+    std::memset(&weights.bytes[last], 0, 2);
+    EXPECT_TRUE(weights.Pack(pool).all_finite());
+    std::memcpy(&weights.bytes[3 * block + (format == QuantizedFormat::kQ4_1 ? 2 : 0)], &nan, 2);
+    EXPECT_FALSE(weights.Pack(pool).all_finite());
+  }
+}
+
 TEST(QuantizedLinearTest, AnEmptyLayerDoesNothing) {
   ThreadPool pool(2);
   QuantizedLinear().Apply(nullptr, 5, nullptr, pool);

@@ -9,11 +9,19 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/optional.h"
 #include "absl/types/span.h"
+#include "common/model/ggml_type.h"
 #include "common/model/model_config.h"
 #include "common/model/tokenizer_spec.h"
 
 namespace ilre {
+
+// Where row `row` of heads with rotary pairs (i, i + d/2) is where they are kept as (2i, 2i + 1).
+inline int64_t InterleavedRow(int64_t row, int64_t head_dim) {
+  const int64_t in_head = row % head_dim, pair = in_head % (head_dim / 2), half = in_head / (head_dim / 2);
+  return row - in_head + 2 * pair + half;
+}
 
 // A model file or folder, opened and checked. Tensors go by the names of Hugging Face's Llama code, for example
 // "model.embed_tokens.weight", "model.layers.3.self_attn.q_proj.weight", "model.norm.weight", "lm_head.weight", and
@@ -47,6 +55,26 @@ class Checkpoint {
   // The same rounded to bfloat16 (nearest, ties to even), as raw bits.
   virtual absl::Status ReadTensorBf16(absl::string_view name, absl::Span<const int64_t> shape,
                                       absl::Span<uint16_t> out) const = 0;
+
+  // A matrix whose rows lie in the file as blocks of a quantised type.
+  struct Blocks {
+    GgmlType type;
+    const uint8_t* bytes;  // of the first row in the file; valid as long as the checkpoint
+    int64_t row_bytes;
+    // Dimension of the heads whose rows lie as rotary pairs (2i, 2i + 1); 0 where rows lie in their order.
+    int64_t interleaved_head_dim = 0;
+
+    // Row `index` of the tensor as ReadTensor gives it.
+    const uint8_t* row(int64_t index) const {
+      return bytes + (interleaved_head_dim == 0 ? index : InterleavedRow(index, interleaved_head_dim)) * row_bytes;
+    }
+  };
+  // Nothing where the tensor is not quantised. Errors: missing, of another shape. Whether its numbers are finite has
+  // not been looked at.
+  virtual absl::StatusOr<absl::optional<Blocks>> FindBlocks(absl::string_view name,
+                                                            absl::Span<const int64_t> shape) const {
+    return absl::optional<Blocks>();
+  }
 
  protected:
   std::string path_;

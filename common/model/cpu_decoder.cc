@@ -10,100 +10,16 @@
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/base/thread_pool.h"
-#include "common/kernels/aligned.h"
 #include "common/kernels/banded_attention.h"
 #include "common/kernels/elementwise.h"
-#include "common/kernels/linear.h"
+#include "common/model/cpu_kv_cache.h"
 #include "common/model/cpu_stream.h"
+#include "common/model/cpu_weights.h"
 #include "common/model/layer_names.h"
-#include "common/model/loaded_tensors.h"
 #include "common/model/rotary_table.h"
 
 namespace ilre {
 namespace {
-
-using kernels::PackedLinear;
-
-struct CpuLayer {
-  std::vector<float> attention_norm, ffn_norm;  // [D]
-  std::vector<float> query_norm, key_norm;      // [d], or empty
-  PackedLinear qkv;                             // [(H + 2G) d, D]: queries, keys, values
-  PackedLinear output;                          // [D, H d]
-  PackedLinear gate_up;                         // [2F, D]: gates, then ups
-  PackedLinear down;                            // [D, F]
-};
-
-// Reads tensors of a checkpoint and remembers which, so that what nobody read can be named.
-class TensorReader {
- public:
-  explicit TensorReader(const Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
-
-  absl::StatusOr<std::vector<float>> Floats(const std::string& name, int64_t size) {
-    std::vector<float> values(static_cast<size_t>(size));
-    read_.Add(name);
-    ILRE_RETURN_IF_ERROR(checkpoint_.ReadTensor(name, {size}, absl::MakeSpan(values)));
-    return values;
-  }
-
-  struct Part {
-    std::string name;
-    int64_t rows;
-  };
-  // One layer out of several weights, one below the other, with their biases if `bias`.
-  absl::StatusOr<PackedLinear> Linear(const std::vector<Part>& parts, int64_t columns, bool bias = false) {
-    int64_t rows = 0;
-    for (const Part& part : parts) rows += part.rows;
-    std::vector<uint16_t> weight(static_cast<size_t>(rows * columns));
-    std::vector<float> biases;
-    int64_t row = 0;
-    for (const Part& part : parts) {
-      const std::string name = absl::StrCat(part.name, ".weight");
-      read_.Add(name);
-      ILRE_RETURN_IF_ERROR(
-          checkpoint_.ReadTensorBf16(name, {part.rows, columns},
-                                     absl::MakeSpan(weight).subspan(static_cast<size_t>(row * columns),
-                                                                    static_cast<size_t>(part.rows * columns))));
-      row += part.rows;
-      if (!bias) continue;
-      ILRE_ASSIGN_OR_RETURN(const std::vector<float> values, Floats(absl::StrCat(part.name, ".bias"), part.rows));
-      biases.insert(biases.end(), values.begin(), values.end());
-    }
-    return PackedLinear::FromBf16(weight.data(), rows, columns, bias ? biases.data() : nullptr);
-  }
-
-  // An error naming a weight that was never read.
-  absl::Status CheckAllRead() const { return read_.CheckNoneLeft(checkpoint_); }
-
- private:
-  const Checkpoint& checkpoint_;
-  LoadedTensors read_;
-};
-
-// Keys (rotated) and values of all layers in one piece of memory, which the system hands out as it is filled.
-class CpuKvCache : public KvCache {
- public:
-  // Throws std::bad_alloc.
-  CpuKvCache(int64_t num_layers, int64_t capacity, int64_t width)
-      : capacity_(capacity), layer_floats_(capacity * width) {
-    memory_.reset(static_cast<float*>(
-        kernels::AllocateAligned(static_cast<size_t>(2 * num_layers * layer_floats_) * sizeof(float))));
-  }
-
-  int64_t num_tokens() const override { return length_; }
-  void Truncate(int64_t num_tokens) override { length_ = std::min(length_, std::max<int64_t>(num_tokens, 0)); }
-
-  int64_t capacity() const { return capacity_; }
-  void set_length(int64_t length) { length_ = length; }
-  float* keys(int layer) { return memory_.get() + 2 * layer * layer_floats_; }  // [capacity, width]
-  float* values(int layer) { return keys(layer) + layer_floats_; }              // [capacity, width]
-
- private:
-  struct Free {
-    void operator()(float* memory) const { kernels::FreeAligned(memory); }
-  };
-  int64_t length_ = 0, capacity_, layer_floats_;
-  std::unique_ptr<float, Free> memory_;
-};
 
 // Some rows of a batch: the next tokens of one sequence.
 struct Segment {
@@ -133,18 +49,19 @@ class CpuDecoder : public Decoder {
   int64_t key_width() const { return config_.num_kv_heads * config_.head_dim; }
   int64_t qkv_width() const { return query_width() + 2 * key_width(); }
 
-  absl::StatusOr<CpuLayer> ReadLayer(TensorReader& reader, int layer) const;
   void MakeStream();
-  std::vector<float> Embed(absl::Span<const TokenId> ids) const;  // [n, D]
+  // Taps of a stream, which must lie in layers that have float weights.
+  absl::Status CheckStreamTaps(absl::Span<const Tap> taps) const;
+  std::vector<float> Embed(absl::Span<const TokenId> ids, Exactness exactness) const;  // [n, D]
   // Fills scratch->qkv [n, (H + 2G) d], unrotated.
-  void Project(const CpuLayer& layer, const std::vector<float>& x, int64_t n, Scratch* scratch) const;
-  // scratch->qkv's queries over keys and values of the cache -> scratch->attended.
+  void Project(const CpuLayer& layer, Exactness exactness, const std::vector<float>& x, int64_t n,
+               Scratch* scratch) const;
   // Attention's sizes and scale; pointers, places and strides of q and out are for n rows from `row` on.
   kernels::BandedAttentionArgs AttentionOf(int64_t row, int64_t n, int64_t num_past, Scratch* scratch) const;
   // Appends keys and values of scratch->qkv to the caches, and attends over them -> scratch->attended.
   void AttendCaches(absl::Span<const Segment> segments, int layer, Scratch* scratch) const;
   // Output projection and feed-forward, added to x.
-  void Finish(const CpuLayer& layer, int64_t n, Scratch* scratch, std::vector<float>* x) const;
+  void Finish(const CpuLayer& layer, Exactness exactness, int64_t n, Scratch* scratch, std::vector<float>* x) const;
   void CopyInputTaps(absl::Span<const Tap> taps, int layer, const std::vector<float>& x, int64_t n,
                      std::vector<std::vector<float>>* outputs) const;
   void CopyProjectionTaps(absl::Span<const Tap> taps, int layer, const Scratch& scratch, int64_t n,
@@ -159,71 +76,57 @@ class CpuDecoder : public Decoder {
                      const std::vector<float>& x) const;
 
   std::vector<float> frequencies_;  // [d / 2]
-  PackedLinear embedding_;          // [V, D]; the output projection too, where they are tied
-  PackedLinear output_;             // [V, D], or empty
+  CpuLinear embedding_;             // [V, D]; the output projection too, where they are tied
+  CpuLinear output_;                // [V, D], or empty
   std::vector<float> final_norm_;   // [D], or empty
   std::vector<CpuLayer> layers_;
+  int num_stream_layers_ = 0;                // the first ones, which have float weights
   std::unique_ptr<const CpuStream> stream_;  // over these weights
   mutable ThreadPool calling_thread_{1};     // for kernels inside a loop over sequences
 };
-
-absl::StatusOr<CpuLayer> CpuDecoder::ReadLayer(TensorReader& reader, int index) const {
-  const auto name = [&](const char* rest) { return LayerTensorName(index, rest); };
-  const int64_t hidden = config_.hidden_size, ffn = config_.ffn_size;
-  CpuLayer layer;
-  ILRE_ASSIGN_OR_RETURN(layer.attention_norm, reader.Floats(name("input_layernorm.weight"), hidden));
-  ILRE_ASSIGN_OR_RETURN(layer.ffn_norm, reader.Floats(name("post_attention_layernorm.weight"), hidden));
-  if (config_.qk_norm) {
-    ILRE_ASSIGN_OR_RETURN(layer.query_norm, reader.Floats(name("self_attn.q_norm.weight"), config_.head_dim));
-    ILRE_ASSIGN_OR_RETURN(layer.key_norm, reader.Floats(name("self_attn.k_norm.weight"), config_.head_dim));
-  }
-  ILRE_ASSIGN_OR_RETURN(layer.qkv, reader.Linear({{name("self_attn.q_proj"), query_width()},
-                                                  {name("self_attn.k_proj"), key_width()},
-                                                  {name("self_attn.v_proj"), key_width()}},
-                                                 hidden, config_.qkv_bias));
-  ILRE_ASSIGN_OR_RETURN(layer.output, reader.Linear({{name("self_attn.o_proj"), hidden}}, query_width()));
-  ILRE_ASSIGN_OR_RETURN(layer.gate_up,
-                        reader.Linear({{name("mlp.gate_proj"), ffn}, {name("mlp.up_proj"), ffn}}, hidden));
-  ILRE_ASSIGN_OR_RETURN(layer.down, reader.Linear({{name("mlp.down_proj"), hidden}}, ffn));
-  return layer;
-}
 
 absl::Status CpuDecoder::Init(const Checkpoint& checkpoint, const DecoderOptions& options) {
   config_ = checkpoint.config();
   device_ = "cpu";
   num_layers_ = static_cast<int>(options.num_layers < 0 ? config_.num_layers : options.num_layers);
+  const int stream_layers = options.stream_layers < 0 ? num_layers_ : std::min(options.stream_layers, num_layers_);
   frequencies_ = RotaryFrequencies(config_);
   TensorReader reader(checkpoint);
   const auto weight = [](const char* name) {
     return std::string(absl::string_view(name).substr(0, absl::string_view(name).size() - 7));
   };
-  ILRE_ASSIGN_OR_RETURN(embedding_, reader.Linear({{weight(kEmbeddingName), config_.vocab_size}}, config_.hidden_size));
+  const LinearForms either{.packed = false, .arithmetic = options.arithmetic};
+  const LinearForms with_packed{.packed = true, .arithmetic = options.arithmetic};
+  ILRE_ASSIGN_OR_RETURN(embedding_,
+                        reader.Linear({{weight(kEmbeddingName), config_.vocab_size}}, config_.hidden_size, either));
   for (int layer = 0; layer < num_layers_; ++layer) {
-    ILRE_ASSIGN_OR_RETURN(CpuLayer weights, ReadLayer(reader, layer));
+    ILRE_ASSIGN_OR_RETURN(CpuLayer weights, reader.Layer(layer, layer < stream_layers ? with_packed : either));
     layers_.push_back(std::move(weights));
   }
   MakeStream();
   if (num_layers_ < config_.num_layers) return absl::OkStatus();
   ILRE_ASSIGN_OR_RETURN(final_norm_, reader.Floats(kFinalNormName, config_.hidden_size));
   if (!config_.tied_embeddings) {
-    ILRE_ASSIGN_OR_RETURN(output_, reader.Linear({{weight(kOutputName), config_.vocab_size}}, config_.hidden_size));
+    ILRE_ASSIGN_OR_RETURN(output_,
+                          reader.Linear({{weight(kOutputName), config_.vocab_size}}, config_.hidden_size, either));
   }
   return reader.CheckAllRead();
 }
 
-std::vector<float> CpuDecoder::Embed(absl::Span<const TokenId> ids) const {
+std::vector<float> CpuDecoder::Embed(absl::Span<const TokenId> ids, Exactness exactness) const {
   std::vector<float> x(ids.size() * static_cast<size_t>(config_.hidden_size));
-  for (size_t i = 0; i < ids.size(); ++i) embedding_.CopyRow(ids[i], x.data() + i * config_.hidden_size);
+  for (size_t i = 0; i < ids.size(); ++i) embedding_.CopyRow(exactness, ids[i], x.data() + i * config_.hidden_size);
   return x;
 }
 
-void CpuDecoder::Project(const CpuLayer& layer, const std::vector<float>& x, int64_t n, Scratch* scratch) const {
+void CpuDecoder::Project(const CpuLayer& layer, Exactness exactness, const std::vector<float>& x, int64_t n,
+                         Scratch* scratch) const {
   ThreadPool& pool = DefaultPool();
   scratch->normed.resize(x.size());
   kernels::RmsNorm(x.data(), n, config_.hidden_size, layer.attention_norm.data(), config_.rms_norm_eps,
                    scratch->normed.data(), pool);
   scratch->qkv.resize(static_cast<size_t>(n * qkv_width()));
-  layer.qkv.Apply(scratch->normed.data(), n, scratch->qkv.data(), pool);
+  layer.qkv.Apply(exactness, scratch->normed.data(), n, scratch->qkv.data(), pool);
   if (layer.query_norm.empty()) return;
   kernels::RmsNormHeads(scratch->qkv.data(), n, config_.num_heads, config_.head_dim, layer.query_norm.data(),
                         config_.rms_norm_eps, pool, qkv_width());
@@ -245,16 +148,17 @@ kernels::BandedAttentionArgs CpuDecoder::AttentionOf(int64_t row, int64_t n, int
   return args;
 }
 
-void CpuDecoder::Finish(const CpuLayer& layer, int64_t n, Scratch* scratch, std::vector<float>* x) const {
+void CpuDecoder::Finish(const CpuLayer& layer, Exactness exactness, int64_t n, Scratch* scratch,
+                        std::vector<float>* x) const {
   ThreadPool& pool = DefaultPool();
-  layer.output.Apply(scratch->attended.data(), n, x->data(), pool, kernels::Accumulate::kAddTo);
+  layer.output.Apply(exactness, scratch->attended.data(), n, x->data(), pool, kernels::Accumulate::kAddTo);
   kernels::RmsNorm(x->data(), n, config_.hidden_size, layer.ffn_norm.data(), config_.rms_norm_eps,
                    scratch->normed.data(), pool);
   scratch->gate_up.resize(static_cast<size_t>(n * 2 * config_.ffn_size));
   scratch->hidden.resize(static_cast<size_t>(n * config_.ffn_size));
-  layer.gate_up.Apply(scratch->normed.data(), n, scratch->gate_up.data(), pool);
+  layer.gate_up.Apply(exactness, scratch->normed.data(), n, scratch->gate_up.data(), pool);
   kernels::SiluMul(scratch->gate_up.data(), n, config_.ffn_size, scratch->hidden.data(), pool);
-  layer.down.Apply(scratch->hidden.data(), n, x->data(), pool, kernels::Accumulate::kAddTo);
+  layer.down.Apply(exactness, scratch->hidden.data(), n, x->data(), pool, kernels::Accumulate::kAddTo);
 }
 
 void CpuDecoder::CopyInputTaps(absl::Span<const Tap> taps, int layer, const std::vector<float>& x, int64_t n,
@@ -290,16 +194,33 @@ void CpuDecoder::MakeStream() {
   const auto or_null = [](const std::vector<float>& values) { return values.empty() ? nullptr : values.data(); };
   std::vector<StreamLayer> layers;
   for (const CpuLayer& layer : layers_) {
+    if (!layer.qkv.has_packed() || !layer.output.has_packed() || !layer.gate_up.has_packed() ||
+        !layer.down.has_packed()) {
+      break;
+    }
     layers.push_back({layer.attention_norm.data(), layer.ffn_norm.data(), or_null(layer.query_norm),
-                      or_null(layer.key_norm), &layer.qkv, &layer.output, &layer.gate_up, &layer.down});
+                      or_null(layer.key_norm), &layer.qkv.packed, &layer.output.packed, &layer.gate_up.packed,
+                      &layer.down.packed});
   }
+  num_stream_layers_ = static_cast<int>(layers.size());
   stream_ = std::make_unique<CpuStream>(config_, embedding_, std::move(layers));
+}
+
+absl::Status CpuDecoder::CheckStreamTaps(absl::Span<const Tap> taps) const {
+  ILRE_RETURN_IF_ERROR(CheckTaps(taps));
+  for (const Tap& tap : taps) {
+    const int last = tap.kind == Tap::Kind::kInput ? num_stream_layers_ : num_stream_layers_ - 1;
+    if (tap.layer <= last) continue;
+    return errors::InvalidArgument(absl::StrCat(
+        "layer ", tap.layer, " of a stream cannot be read: ", num_stream_layers_, " are loaded for streams"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CpuDecoder::StreamBlock(absl::Span<const TokenId> ids, absl::Span<const Tap> taps, StreamState* state,
                                      std::vector<std::vector<float>>* outputs) const {
   ILRE_RETURN_IF_ERROR(CheckIds(ids));
-  ILRE_RETURN_IF_ERROR(CheckTaps(taps));
+  ILRE_RETURN_IF_ERROR(CheckStreamTaps(taps));
   if (ids.empty() || ids.size() > kMaxStreamTokens || static_cast<int>(state->layers.size()) < DepthOf(taps)) {
     return errors::InvalidArgument("a stream takes 1 to 256 tokens at a time, over a state of enough layers");
   }
@@ -392,19 +313,21 @@ absl::Status CpuDecoder::Run(absl::Span<const Sequence> sequences, absl::Span<co
   }
   const int64_t n = static_cast<int64_t>(ids.size());
   const int last = taps.empty() ? num_layers_ : LayersToRun(taps, sequences[0].want);
-  std::vector<float> x = Embed(ids);
+  // What is read off between layers is compared with streams, which know no other arithmetic.
+  const Exactness exactness = taps.empty() ? Exactness::kQuantized : Exactness::kFloat32;
+  std::vector<float> x = Embed(ids, exactness);
   Scratch scratch;
   for (int layer = 0;; ++layer) {
     if (keep_going && !keep_going()) return errors::Cancelled("running the model");
     CopyInputTaps(taps, layer, x, n, outputs);
     if (layer == last && !WantsProjection(taps, layer)) break;
-    Project(layers_[layer], x, n, &scratch);
+    Project(layers_[layer], exactness, x, n, &scratch);
     CopyProjectionTaps(taps, layer, scratch, n, outputs);
     if (layer == last) break;
     kernels::Rope(scratch.qkv.data(), n, config_.num_heads + config_.num_kv_heads, config_.head_dim,
                   rotary.cosines.data(), rotary.sines.data(), DefaultPool(), qkv_width());
     AttendCaches(segments, layer, &scratch);
-    Finish(layers_[layer], n, &scratch, &x);
+    Finish(layers_[layer], exactness, n, &scratch, &x);
   }
   for (const Segment& segment : segments) segment.cache->set_length(segment.num_past + segment.num_rows);
   ComputeLogits(sequences, segments, x);
@@ -428,9 +351,9 @@ void CpuDecoder::ComputeLogits(absl::Span<const Sequence> sequences, absl::Span<
     num_rows += rows;
   }
   if (num_rows == 0) return;
-  const PackedLinear& output = config_.tied_embeddings ? embedding_ : output_;
+  const CpuLinear& output = config_.tied_embeddings ? embedding_ : output_;
   std::vector<float> logits(static_cast<size_t>(num_rows * vocab));
-  output.Apply(normed.data(), num_rows, logits.data(), DefaultPool());
+  output.Apply(Exactness::kQuantized, normed.data(), num_rows, logits.data(), DefaultPool());
   if (segments.size() == 1) {
     *sequences[0].logits = std::move(logits);
     return;

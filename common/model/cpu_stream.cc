@@ -15,7 +15,6 @@ namespace {
 using kernels::Accumulate;
 using kernels::AlignedVector;
 using kernels::Int8Linear;
-using kernels::PackedLinear;
 
 // Rows of a slice: few enough that what passes from one step to the next stays in the second-level cache, enough that
 // reading the weights once for each slice does not count.
@@ -72,7 +71,7 @@ struct CpuStream::Int8Layer {
   Int8Linear qkv, output, gate_up, down;
 };
 
-CpuStream::CpuStream(const ModelConfig& config, const PackedLinear& embedding, std::vector<StreamLayer> layers)
+CpuStream::CpuStream(const ModelConfig& config, const CpuLinear& embedding, std::vector<StreamLayer> layers)
     : config_(config),
       embedding_(embedding),
       layers_(std::move(layers)),
@@ -218,7 +217,8 @@ void CpuStream::Block::Run() {
       }
       const Range rows{(task - 1) * n_ / slices, task * n_ / slices};
       if (layer == 0) {
-        for (int64_t row = rows.begin; row < rows.end; ++row) stream_.embedding_.CopyRow(ids_[row], x(row));
+        for (int64_t row = rows.begin; row < rows.end; ++row)
+          stream_.embedding_.CopyRow(Exactness::kFloat32, ids_[row], x(row));
       } else {
         LeaveLayer(layer - 1, rows);
       }

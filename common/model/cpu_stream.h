@@ -12,6 +12,7 @@
 #include "absl/types/span.h"
 #include "common/kernels/int8_linear.h"
 #include "common/kernels/linear.h"
+#include "common/model/cpu_weights.h"
 #include "common/model/decoder.h"
 #include "common/model/model_config.h"
 #include "common/model/rotary_table.h"
@@ -33,7 +34,7 @@ struct StreamLayer {
 // Thread-safe: constant to its callers. Everything given must outlive it.
 class CpuStream {
  public:
-  CpuStream(const ModelConfig& config, const kernels::PackedLinear& embedding, std::vector<StreamLayer> layers);
+  CpuStream(const ModelConfig& config, const CpuLinear& embedding, std::vector<StreamLayer> layers);
   ~CpuStream();
 
   // Decoder::StreamBlock, with arguments that have been checked. Runs on the threads of the default pool.
@@ -50,7 +51,7 @@ class CpuStream {
   std::shared_ptr<const RotaryTable> Rotary(int64_t count) const;
 
   const ModelConfig& config_;
-  const kernels::PackedLinear& embedding_;
+  const CpuLinear& embedding_;
   const std::vector<StreamLayer> layers_;
   const std::vector<float> frequencies_;  // [d / 2]
   const std::unique_ptr<Int8Layer[]> int8_layers_;

@@ -14,9 +14,23 @@
 
 namespace ilre {
 
+absl::StatusOr<Arithmetic> ParseArithmetic(absl::string_view name) {
+  if (name == "auto") return Arithmetic::kAuto;
+  if (name == "float32") return Arithmetic::kFloat32;
+  if (name == "quantized") return Arithmetic::kQuantized;
+  return errors::InvalidArgument(absl::StrCat("unknown arithmetic '", name, "': use auto, float32 or quantized"));
+}
+
 absl::Status DecoderOptions::Validate() const {
   if (num_layers < -1 || num_layers == 0) {
     return errors::InvalidArgument(absl::StrCat("number of layers to load is ", num_layers, "; -1 loads all"));
+  }
+  if (stream_layers < -1) {
+    return errors::InvalidArgument(absl::StrCat("number of layers to stream is ", stream_layers, "; -1 means all"));
+  }
+  if (arithmetic == Arithmetic::kQuantized && device != "cpu") {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "ARITHMETIC_UNAVAILABLE",
+                     absl::StrCat("quantized arithmetic is for the device cpu, not ", device));
   }
   for (const char* known : {"cpu", "torch-cpu", "cuda", "npu"}) {
     if (device == known) return absl::OkStatus();

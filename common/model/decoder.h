@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "common/model/checkpoint.h"
 #include "common/model/model_config.h"
@@ -55,12 +56,28 @@ class KvCache {
   virtual void Truncate(int64_t num_tokens) = 0;
 };
 
+// What the linear layers of Decoder::Forward are computed in, on device "cpu".
+enum class Arithmetic {
+  kAuto,       // kQuantized for each layer that the file has in a type that is multiplied as it is, else kFloat32
+  kFloat32,    // weights rounded to bfloat16, activations in float32
+  kQuantized,  // weights as in the file (Q4_0, Q4_1, Q8_0), activations rounded to int8 (kernels/quantized_linear.h)
+};
+
+// "auto", "float32" or "quantized".
+absl::StatusOr<Arithmetic> ParseArithmetic(absl::string_view name);
+
 struct DecoderOptions {
   // Layers to load, from the first; -1 for all. Without all of them there are no logits.
   int num_layers = -1;
   // "cpu": this project's kernels. "torch-cpu", "cuda", "cuda:1", "npu", ...: libtorch on that device; its backend
   // library is loaded when asked for.
   std::string device = "cpu";
+  // Other devices than "cpu" take kAuto and kFloat32 alone, and compute as libtorch does.
+  Arithmetic arithmetic = Arithmetic::kAuto;
+  // So many first layers can be streamed and, in calls of Forward with taps, are computed in float32; -1: all that are
+  // loaded. What is stored and compared with it thus never depends on `arithmetic`, and layers beyond need no second
+  // form in memory.
+  int stream_layers = -1;
   absl::Status Validate() const;
 };
 
@@ -72,7 +89,8 @@ class Decoder {
   static constexpr int kMaxStreamTokens = 256;
 
   // Errors name the tensor: missing, of another shape; or left over, where all layers are loaded. FAILED_PRECONDITION
-  // with reason DEVICE_UNAVAILABLE if the device's library or the device is missing.
+  // with reason DEVICE_UNAVAILABLE if the device's library or the device is missing, NOT_QUANTIZED if kQuantized is
+  // asked for and the file, which the message names with the tensor, is not.
   static absl::StatusOr<std::unique_ptr<Decoder>> Load(const Checkpoint& checkpoint, const DecoderOptions& options);
   virtual ~Decoder() = default;
 

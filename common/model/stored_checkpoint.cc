@@ -167,9 +167,7 @@ absl::Status StoredCheckpoint::ReadRows(absl::string_view name, const StoredTens
   for (int64_t begin = 0; begin < total; begin += stretch) {
     int64_t source = begin;
     if (reorder) {
-      const int64_t row = begin / stretch, in_head = row % head_dim;
-      const int64_t pair = in_head % (head_dim / 2), half = in_head / (head_dim / 2);
-      source = (row - in_head + 2 * pair + half) * stretch;
+      source = InterleavedRow(begin / stretch, head_dim) * stretch;
     }
     for (int64_t done = 0; done < stretch; done += kChunkElements) {
       const int64_t size = std::min(kChunkElements, stretch - done);
@@ -187,8 +185,8 @@ absl::Status StoredCheckpoint::ReadRows(absl::string_view name, const StoredTens
   return absl::OkStatus();
 }
 
-template <typename T>
-absl::Status StoredCheckpoint::Read(absl::string_view name, absl::Span<const int64_t> shape, absl::Span<T> out) const {
+absl::StatusOr<const StoredTensor*> StoredCheckpoint::Find(absl::string_view name,
+                                                           absl::Span<const int64_t> shape) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) {
     return errors::BadModelFile(path_, absl::StrCat("tensor ", Quoted(name), " is missing"));
@@ -198,12 +196,29 @@ absl::Status StoredCheckpoint::Read(absl::string_view name, absl::Span<const int
     return errors::BadModelFile(path_, absl::StrCat("tensor ", name, " has shape ", ShapeText(tensor.shape), " where ",
                                                     ShapeText(shape), " is asked for"));
   }
+  return &tensor;
+}
+
+template <typename T>
+absl::Status StoredCheckpoint::Read(absl::string_view name, absl::Span<const int64_t> shape, absl::Span<T> out) const {
+  ILRE_ASSIGN_OR_RETURN(const StoredTensor* const tensor, Find(name, shape));
   const size_t num_elements = static_cast<size_t>(Product(shape));
   if (out.size() < num_elements) {
     return errors::InvalidArgument(
         absl::StrCat("room for ", out.size(), " elements of tensor ", name, ", which has ", num_elements));
   }
-  return ReadRows(name, tensor, out.first(num_elements));
+  return ReadRows(name, *tensor, out.first(num_elements));
+}
+
+absl::StatusOr<absl::optional<Checkpoint::Blocks>> StoredCheckpoint::FindBlocks(absl::string_view name,
+                                                                                absl::Span<const int64_t> shape) const {
+  ILRE_ASSIGN_OR_RETURN(const StoredTensor* const tensor, Find(name, shape));
+  const GgmlTypeInfo& info = GgmlTypeInfoOf(tensor->type);
+  if (info.block_elements == 1 || shape.size() != 2) return absl::optional<Blocks>();
+  Blocks blocks{tensor->type, reinterpret_cast<const uint8_t*>(tensor->bytes.data()),
+                shape[1] / info.block_elements * info.block_bytes};
+  if (tensor->rotary_order == RotaryOrder::kInterleaved) blocks.interleaved_head_dim = config_.head_dim;
+  return absl::optional<Blocks>(blocks);
 }
 
 absl::Status StoredCheckpoint::ReadTensor(absl::string_view name, absl::Span<const int64_t> shape,

@@ -51,10 +51,14 @@ class StoredCheckpoint final : public Checkpoint {
                           absl::Span<float> out) const override;
   absl::Status ReadTensorBf16(absl::string_view name, absl::Span<const int64_t> shape,
                               absl::Span<uint16_t> out) const override;
+  absl::StatusOr<absl::optional<Blocks>> FindBlocks(absl::string_view name,
+                                                    absl::Span<const int64_t> shape) const override;
 
  private:
   explicit StoredCheckpoint(StoredModel model);
 
+  // The tensor, if it has this shape.
+  absl::StatusOr<const StoredTensor*> Find(absl::string_view name, absl::Span<const int64_t> shape) const;
   template <typename T>
   absl::Status Read(absl::string_view name, absl::Span<const int64_t> shape, absl::Span<T> out) const;
   template <typename T>

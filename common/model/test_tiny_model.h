@@ -2,17 +2,19 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "common/base/random.h"
 #include "common/model/test_gguf_writer.h"
 
 namespace ilre {
 
-// Sizes of the model; all weights are F32 and count upwards through the file, times 2^-10.
+// Sizes of the model; weights are F32, if nothing else is said, and count upwards through the file, times 2^-10.
 struct TinyModel {
   std::string architecture = "llama";
   int64_t num_layers = 2, hidden = 16, heads = 4, kv_heads = 2, head_dim = 8, ffn = 24, vocab = 270;
@@ -24,6 +26,9 @@ struct TinyModel {
     std::vector<int64_t> shape;
   };
   std::function<Tensor(Tensor)> change = [](Tensor tensor) { return tensor; };
+  // The type of a matrix: F32, Q4_0, Q4_1 or Q8_0. The latter's blocks have codes at random and scales about 2^-6 (and
+  // minimums which make codes cancel).
+  std::function<GgmlType(const std::string& name)> type_of = [](const std::string&) { return GgmlType::kF32; };
   // Adds to or spoils the metadata; called after the usual values, keys to leave out are in `without`.
   std::function<void(GgufWriter*)> add = [](GgufWriter*) {};
   std::vector<std::string> without;
@@ -33,11 +38,17 @@ struct TinyModel {
     AddMetadata(&writer);
     add(&writer);
     int64_t next = 0;
+    Random random(1);
     AddTensors([&](const std::string& name, const std::vector<int64_t>& shape) {
       const Tensor tensor = change({name, shape});
       if (tensor.name.empty()) return;
       int64_t count = 1;
       for (int64_t size : tensor.shape) count *= size;
+      const GgmlType type = tensor.shape.size() == 2 ? type_of(tensor.name) : GgmlType::kF32;
+      if (type != GgmlType::kF32) {
+        writer.AddTensor(tensor.name, type, tensor.shape, RandomBlocks(type, count, &random));
+        return;
+      }
       std::vector<float> values(count);
       for (float& value : values) value = static_cast<float>(next++) / 1024;
       writer.AddTensor(tensor.name, GgmlType::kF32, tensor.shape,
@@ -47,6 +58,21 @@ struct TinyModel {
   }
 
  private:
+  static std::string RandomBlocks(GgmlType type, int64_t count, Random* random) {
+    const GgmlTypeInfo& info = GgmlTypeInfoOf(type);
+    std::string bytes;
+    for (int64_t block = 0; block < count / info.block_elements; ++block) {
+      const size_t begin = bytes.size();
+      for (int64_t i = 0; i < info.block_bytes; ++i) bytes.push_back(static_cast<char>(random->Next()));
+      const uint16_t scale =
+          static_cast<uint16_t>((type == GgmlType::kQ8_0 ? 0x0C00 : 0x2400) | (random->Next() & 0x3FF));
+      const uint16_t minimum = static_cast<uint16_t>((scale + (3 << 10)) | 0x8000);  // -8 scale
+      std::memcpy(&bytes[begin], &scale, 2);
+      if (type == GgmlType::kQ4_1) std::memcpy(&bytes[begin + 2], &minimum, 2);
+    }
+    return bytes;
+  }
+
   void AddMetadata(GgufWriter* writer) const {
     auto wanted = [&](const std::string& key) {
       for (const std::string& left_out : without) {

@@ -3,6 +3,8 @@
 
 The GGUF file is dequantised with the `gguf` package into a LlamaForCausalLM in float32, so both engines start from the
 same numbers. Device "cpu" rounds them to bfloat16; "torch-cpu" does not, so that it must agree all but exactly.
+"cpu-quantized" multiplies the file's own codes with activations rounded to int8, as llama.cpp does, and may lose no
+more by that.
 Exit status 77 (skipped) where the model or a package is not there.
 
 Usage: compare_smollm2.py LOGITS_OF_IDS [--model GGUF] [--devices cpu torch-cpu]
@@ -19,8 +21,10 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKIPPED = 77  # as ctest is told
 PIECES, PIECE_TOKENS = 4, 500
-# By device: the share of positions at which the best token must be the same, and how many of the pieces are run.
-DEVICES = {"cpu": (0.99, PIECES), "torch-cpu": (0.999, 1)}
+# By device: the share of positions at which the best token must be the same, the greatest mean divergence in nats, and
+# how many of the pieces are run. llama.cpp, which rounds activations to int8 as well, was measured to have a divergence of
+# 3.68e-3 and the same best token at 0.9610 of these positions; the standard error of the latter is 0.004.
+DEVICES = {"cpu": (0.99, 1e-4, PIECES), "cpu-quantized": (0.955, 3.8e-3, PIECES), "torch-cpu": (0.999, 1e-6, 1)}
 # English prose and terms that every Debian system has; the first that are there are taken.
 TEXTS = ["GPL-3", "MPL-2.0", "Apache-2.0", "GFDL-1.3", "Artistic", "LGPL-2.1", "CC0-1.0", "BSD"]
 
@@ -135,15 +139,17 @@ def run_ours(program: str, model: pathlib.Path, device: str, sequences: list[lis
         return np.fromfile(logits, dtype=np.float32).reshape(-1, vocab)
 
 
-def report(ours: torch.Tensor, reference: torch.Tensor) -> float:
+def report(ours: torch.Tensor, reference: torch.Tensor) -> tuple[float, float]:
+    """The share of positions with the same best token, and the mean divergence."""
     agreement = (ours.argmax(-1) == reference.argmax(-1)).float().mean().item()
     difference = (ours - reference).abs()
     divergence = torch.nn.functional.kl_div(ours.log_softmax(-1), reference.log_softmax(-1), log_target=True, reduction="none")
     print(f"positions {len(ours)}, top-1 agreement {agreement:.4f}")
     print(f"absolute difference of logits: mean {difference.mean():.5f}, greatest {difference.max():.4f}", end="")
     print(f" (logits have a standard deviation of {reference.std():.2f})")
-    print(f"mean divergence (Kullback-Leibler) {divergence.sum(-1).mean():.2e} nats")
-    return agreement
+    mean_divergence = divergence.sum(-1).mean().item()
+    print(f"mean divergence (Kullback-Leibler) {mean_divergence:.2e} nats")
+    return agreement, mean_divergence
 
 
 def main() -> int:
@@ -161,13 +167,14 @@ def main() -> int:
         expected = torch.cat([reference(torch.tensor([line])).logits[0] for line in sequences])
     print(f"transformers: {len(expected)} tokens in {time.monotonic() - start:.2f} s", flush=True)
     for device in arguments.devices:
-        least, pieces = DEVICES[device]
+        least, most, pieces = DEVICES[device]
         ours = torch.from_numpy(run_ours(arguments.program, path, device, sequences[:pieces], expected.shape[1]))
         if len(ours) != pieces * PIECE_TOKENS:
             print(f"failed: logits of {len(ours)} positions")
             return 1
-        if report(ours, expected[: len(ours)]) < least:
-            print(f"failed: the best token should agree at {least:.1%} of positions or more")
+        agreement, divergence = report(ours, expected[: len(ours)])
+        if agreement < least or divergence > most:
+            print(f"failed: the best token should agree at {least:.1%} of positions, with a divergence up to {most}")
             return 1
     return 0
 

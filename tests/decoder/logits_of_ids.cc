@@ -1,6 +1,7 @@
 // Runs a model over sequences of token ids and writes every position's logits, for comparison with other engines.
 //
 // Usage: logits_of_ids MODEL DEVICE IDS LOGITS
+//   DEVICE  as of `ilre --device`; "cpu" computes in float32, "cpu-quantized" over the file's own codes
 //   IDS     one sequence a line, ids in decimal, separated by blanks
 //   LOGITS  is written: float32, row-major [all tokens of all lines, vocabulary]
 #include <chrono>
@@ -20,7 +21,11 @@ namespace {
 
 absl::Status Run(const std::string& model, const std::string& device, const char* ids_path, const char* logits_path) {
   ILRE_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(model));
-  ILRE_ASSIGN_OR_RETURN(const auto decoder, Decoder::Load(*checkpoint, {.device = device}));
+  DecoderOptions options{.device = device, .arithmetic = Arithmetic::kFloat32};
+  if (device == "cpu-quantized") {
+    options = {.device = "cpu", .arithmetic = Arithmetic::kQuantized, .stream_layers = 0};
+  }
+  ILRE_ASSIGN_OR_RETURN(const auto decoder, Decoder::Load(*checkpoint, options));
   std::ifstream lines(ids_path);
   std::ofstream out(logits_path, std::ios::binary);
   size_t num_tokens = 0;
