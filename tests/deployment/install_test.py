@@ -65,13 +65,13 @@ class Install(unittest.TestCase):
             env=environment, cwd="/", capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
 
-    def ask(self, *options):
-        question = "What is the captain of the ferry called?"
-        done = self.ilre("ask", "ferry", question, "--max-tokens", "4", "--json", *options)
+    def read_and_ask(self, name, *options):
+        done = self.ilre("ingest", name, f"{self.folder.name}/ferry.txt", *options)
         self.assertEqual(done.returncode, 0, done.stderr)
-        answer = json.loads(done.stdout)
-        self.assertIn("Morag Sinclair", "".join(span["text"] for span in answer["spans"]))
-        return answer
+        question = "What is the captain of the ferry called?"
+        done = self.ilre("ask", name, question, "--max-tokens", "4", "--json", *options)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("Morag Sinclair", "".join(span["text"] for span in json.loads(done.stdout)["spans"]))
 
     def test_programs_run_and_need_only_what_the_image_has(self):
         programs = sorted((self.prefix / "bin").iterdir())
@@ -98,12 +98,10 @@ class Install(unittest.TestCase):
         self.install("model")
         if not list((self.prefix / "share" / "ilre" / "models").glob("*.gguf")):
             self.skipTest("no model: scripts/setup")
-        done = self.ilre("ingest", "ferry", str(text))
-        self.assertEqual(done.returncode, 0, done.stderr)
-        answer = self.ask()
+        self.read_and_ask("ferry")
         if (BUILD / "bin" / "libilre_torch.so").exists():
             self.install("torch")
-            self.assertEqual(self.ask("--device", "torch-cpu")["prompt_tokens"], answer["prompt_tokens"])
+            self.read_and_ask("ferry-by-torch", "--device", "torch-cpu")
 
 
 if __name__ == "__main__":
