@@ -87,8 +87,8 @@ struct PairRange {
 };
 
 // Rows [first_row, first_row + num_rows) of key head `kv_head`, and the pairs that hold the keys they see.
-struct Block {
-  Block(const Bf16AttentionArgs& args, int64_t kv_head, int64_t first_row, int64_t num_rows)
+struct PairBlock {
+  PairBlock(const Bf16AttentionArgs& args, int64_t kv_head, int64_t first_row, int64_t num_rows)
       : kv_head(kv_head), group(args.num_heads / args.num_kv_heads), first_row(first_row), num_rows(num_rows) {
     first_place = args.num_past + first_row / group;
     last_place = args.num_past + (first_row + num_rows - 1) / group;
@@ -113,7 +113,8 @@ struct Block {
 };
 
 // queries: [d / 2, kPairRows]; zero for rows that the block does not have. scaled, bits: memory for d.
-void PackQueries(const Bf16AttentionArgs& args, const Block& block, float* scaled, uint16_t* bits, uint32_t* queries) {
+void PackQueries(const Bf16AttentionArgs& args, const PairBlock& block, float* scaled, uint16_t* bits,
+                 uint32_t* queries) {
   const int64_t dim = args.head_dim;
   if (block.num_rows < kPairRows) std::fill_n(queries, dim / 2 * kPairRows, 0u);
   const Floats scale = hn::Set(kFloats, args.scale);
@@ -129,7 +130,7 @@ void PackQueries(const Bf16AttentionArgs& args, const Block& block, float* scale
 }
 
 // Sets the scores of keys that a row does not see to -infinity. scores: those of the pairs of `range`.
-void HideKeys(const Bf16AttentionArgs& args, const Block& block, const PairRange& range, float* scores) {
+void HideKeys(const Bf16AttentionArgs& args, const PairBlock& block, const PairRange& range, float* scores) {
   HWY_ALIGN float places[kPairRows];  // counted from the block's first
   for (int64_t r = 0; r < kPairRows; ++r) {
     places[r] = static_cast<float>(block.place(args, r) - block.first_place);
@@ -195,7 +196,7 @@ void AttendBlock(const Bf16AttentionArgs& args, int64_t kv_head, int64_t first_r
 #if defined(__x86_64__)
   if (bf16_products) pairs = {ScorePairsAvx512Bf16, MixPairsAvx512Bf16};
 #endif
-  const Block block(args, kv_head, first_row, num_rows);
+  const PairBlock block(args, kv_head, first_row, num_rows);
   const int64_t dim = args.head_dim, width = args.num_kv_heads * dim, num_pairs = block.num_pairs();
   const auto grow = [](auto& memory, int64_t size) {
     if (static_cast<int64_t>(memory.size()) < size) memory.resize(size + size / 2);
