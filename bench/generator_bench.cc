@@ -1,6 +1,6 @@
 // Speed of the whole model: reading a prompt, one answer, and several at once.
 //
-// Usage: generator_bench MODEL [--threads N] [--rounds N]
+// Usage: generator_bench MODEL [--threads N] [--rounds N] [--only float32|auto]
 //
 // Of each measurement all rounds are made in turn, and the fastest and the median round are given by the clock on the
 // wall, and the processor time of all threads in the median one. On a busy machine compare processor times, and the
@@ -160,13 +160,14 @@ absl::Status MeasureGenerator(const Decoder& decoder, const Tokenizer& tokenizer
   return absl::OkStatus();
 }
 
-absl::Status Run(const std::string& model, int rounds) {
+absl::Status Run(const std::string& model, int rounds, const std::string& only) {
   ILRE_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(model));
   ILRE_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Create(checkpoint->tokenizer()));
   std::printf("%s; quantized layers: %s; %d threads\n", kernels::CpuDescription().c_str(),
               kernels::QuantizedPathName(kernels::ChosenQuantizedPath()), DefaultPool().num_threads());
   for (const auto& [name, arithmetic] :
        {std::pair("float32", Arithmetic::kFloat32), std::pair("auto", Arithmetic::kAuto)}) {
+    if (!only.empty() && only != name) continue;
     std::printf("%s:\n", name);
     std::unique_ptr<Decoder> decoder;
     Times load;
@@ -185,7 +186,8 @@ absl::Status Run(const std::string& model, int rounds) {
 }  // namespace ilre
 
 int main(int argc, char** argv) {
-  std::string model;
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
+  std::string model, only;
   int rounds = 5;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
@@ -193,15 +195,17 @@ int main(int argc, char** argv) {
       ilre::SetDefaultPoolThreads(std::atoi(argv[++i]));
     } else if (argument == "--rounds" && i + 1 < argc) {
       rounds = std::max(1, std::atoi(argv[++i]));
+    } else if (argument == "--only" && i + 1 < argc) {
+      only = argv[++i];
     } else {
       model = argument;
     }
   }
   if (model.empty()) {
-    std::fprintf(stderr, "usage: generator_bench MODEL [--threads N] [--rounds N]\n");
+    std::fprintf(stderr, "usage: generator_bench MODEL [--threads N] [--rounds N] [--only float32|auto]\n");
     return 2;
   }
-  const absl::Status status = ilre::Run(model, rounds);
+  const absl::Status status = ilre::Run(model, rounds, only);
   if (!status.ok()) std::fprintf(stderr, "generator_bench: %s\n", status.ToString().c_str());
   return status.ok() ? 0 : 1;
 }
