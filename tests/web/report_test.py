@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests/cli"))
 
 from ilre_cli import Ilre, made_up_text  # noqa: E402
-from webdriver import WEAK_CONTRAST, Browser, is_available  # noqa: E402
+from webdriver import MAKES_MARKUP, WEAK_CONTRAST, Browser, is_available  # noqa: E402
 
 BINARY = ""
 HOSTILE = (
@@ -103,6 +103,7 @@ class ReportTest(unittest.TestCase):
             "return new Promise((done) => { document.addEventListener('securitypolicyviolation',"
             "  (e) => done(e.effectiveDirective), {once: true}); new Image().src = 'http://127.0.0.1:9/x.png'; })")  # fmt: skip
         self.assertEqual(blocked, "img-src")
+        self.assertEqual(self.browser.run(MAKES_MARKUP), "TypeError")
 
     def test_passages_are_those_of_the_answer(self):
         self.open(self.report)

@@ -153,6 +153,9 @@ class Browser:
         ]
 
 
+# Whether the page could make markup out of text: "TypeError" where its security policy forbids it.
+MAKES_MARKUP = "try { document.body.innerHTML = '<i>'; return 'it can' } catch (error) { return error.name }"
+
 # Every visible text's contrast with what is behind it (https://www.w3.org/TR/WCAG22/#contrast-minimum): those too weak.
 WEAK_CONTRAST = r"""
 const luminance = ([r, g, b]) => {
