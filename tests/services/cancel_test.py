@@ -24,6 +24,7 @@ from servers import Server, Services, made_up_text, wait_for
 
 Code = grpc.StatusCode
 AT_ONCE = 12
+LONG = 4000  # tokens of an answer that is left early
 EXPECTED = {Code.OK, Code.CANCELLED, Code.DEADLINE_EXCEEDED}
 TEXT = made_up_text(400_000).encode("ascii", errors="replace")  # may be cut anywhere
 GOLDEN = "collections/default/documents/golden"
@@ -59,6 +60,7 @@ class RandomCalls:
         self._answerer = generator_pb2_grpc.GeneratorStub(self._channel)
         self._numbers = itertools.count()
         self.codes: collections.Counter = collections.Counter()
+        self.left_answers = 0
 
     async def run(self, count: int) -> None:
         places = asyncio.Semaphore(AT_ONCE)
@@ -83,6 +85,7 @@ class RandomCalls:
             call.cancel()
         code = await task
         self.codes[code] += 1
+        self.left_answers += begin == self._ask and code != Code.OK
 
     async def _finish(self, call) -> Code:
         if isinstance(call, Ingest):
@@ -129,19 +132,26 @@ class RandomCalls:
         return Ingest(self._encoder.IngestDocument(messages(), timeout=timeout))
 
 
-def check_that_answers_stop(server: Server) -> int:
-    """Leaves an endless answer. -> tokens decoded beyond those that were seen"""
-    before = server.metric("ilre_decoded_tokens_total")
-    with ilre.Client(server.address) as client:
-        stream = client.ask(golden.QUESTION, golden.NAME, max_tokens=1 << 20)
-        texts = sum(isinstance(event, ilre.Text) for event, _ in zip(stream, range(5)))
-        assert texts, "no text came"
-        stream.close()
-    server.wait_until_idle()
-    decoded = server.metric("ilre_decoded_tokens_total")
-    for _ in range(20):
-        assert server.metric("ilre_decoded_tokens_total") == decoded, "tokens are decoded for nobody"
-    return int(decoded - before)
+def check_that_answers_stop(programs: str) -> tuple[int, int]:
+    """Leaves a long answer of the default model (a tiny one is done too soon). -> steps of the model, pieces seen"""
+    services = Services(programs, real_model=True)
+    try:
+        server = services.start("serve")
+        with ilre.Client(server.address) as client:
+            client.ingest("d", TEXT[:2000])
+            stream = client.ask("Tell a very long story.", "d", max_tokens=LONG, instruction="")
+            seen = sum(isinstance(event, ilre.Text) for event, _ in zip(stream, range(6)))
+            assert seen, "no text came"
+            stream.close()
+        server.wait_until_idle()
+        steps = server.metric("ilre_model_steps_total")
+        assert 0 < steps < LONG / 2, f"the model ran {steps} steps, {seen} pieces of text were wanted"
+        assert stable(server, "ilre_model_steps_total"), "the model runs for nobody"
+        assert server.metric("ilre_tokens_after_cancel_total") <= 1
+        assert server.terminate() == 0
+    finally:
+        services.close()
+    return int(steps), seen
 
 
 def check_that_ingests_stop(server: Server) -> tuple[int, int]:
@@ -188,18 +198,20 @@ def main() -> None:
         with ilre.Client(server.address) as client:
             known = golden.Golden(client)
 
-            async def run() -> collections.Counter:
+            async def run() -> RandomCalls:
                 calls = RandomCalls(server.address, random.Random(arguments.seed))
                 await calls.run(arguments.calls)
-                return calls.codes
+                return calls
 
-            codes = asyncio.run(run())
+            calls = asyncio.run(run())
+            codes = calls.codes
             assert sum(codes.values()) == arguments.calls
             assert set(codes) <= EXPECTED, codes
             server.wait_until_idle()
+            after_cancel = server.metric("ilre_tokens_after_cancel_total")
+            assert after_cancel <= calls.left_answers, f"{after_cancel} tokens for {calls.left_answers} left answers"
             known.check(client)
             assert all(d.state != ilre.DocumentState.FAILED for d in client.list_documents())
-            decoded = check_that_answers_stop(server)
             ingested, whole = check_that_ingests_stop(server)
             known.check(client)
         status = server.terminate()
@@ -211,11 +223,13 @@ def main() -> None:
         raise
     finally:
         services.close()
+    decoded, seen = check_that_answers_stop(arguments.programs)
+    steps, seen = check_that_answers_stop(arguments.programs)
     said = ", ".join(f"{code.name} {number}" for code, number in codes.most_common())
     print(f"{arguments.calls} calls (seed {arguments.seed}): {said}")
-    print(
-        f"a left answer: {decoded} of 1,048,576 tokens decoded; a left ingest: {ingested} tokens of {whole} bytes read"
-    )
+    print(f"{calls.left_answers} left answers: {after_cancel:.0f} tokens were run after they were left")
+    print(f"a left answer of {LONG} tokens: {steps} steps of the model, {seen} pieces of text seen")
+    print(f"a left ingest of {whole} bytes: {ingested} tokens computed")
 
 
 if __name__ == "__main__":

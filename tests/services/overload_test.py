@@ -14,7 +14,9 @@ import threading
 import unittest
 
 import golden
+import grpc
 import ilre
+from ilre.v1 import encoder_pb2, encoder_pb2_grpc
 from servers import Services, made_up_text
 
 PROGRAMS = ""
@@ -96,6 +98,28 @@ class OverloadTest(unittest.TestCase):
             client.ingest(f"flood/d{number}", text[: 20_000 + number], replace=True)
 
         self.check_afterwards(self.flood(ingest, callers=40), before)
+
+    def test_a_client_that_sends_faster_than_is_computed(self) -> None:
+        """It is slowed down: what it has sent and what the server holds stay bounded."""
+        before = self.server.peak_memory()
+        data = made_up_text(1 << 20).encode("ascii", errors="replace")[: 1 << 20]
+        sent = [0]
+
+        def messages():
+            for number in range(256):
+                sent[0] = number + 1
+                name = "collections/flood/documents/fast" if number == 0 else ""
+                yield encoder_pb2.IngestDocumentRequest(name=name, write_offset=number << 20, data=data)
+
+        with grpc.insecure_channel(self.server.address) as channel:
+            call = encoder_pb2_grpc.EncoderStub(channel).IngestDocument(messages())
+            for progress in call:
+                if progress.committed_bytes > 500_000:
+                    break
+            self.assertLess(sent[0], 24)  # MiB; a message is computed before the next one is read
+            self.assertLess(self.server.peak_memory(), before + (64 << 20))
+            call.cancel()
+        self.server.wait_until_idle()
 
     def test_who_waits_as_told_is_answered(self) -> None:
         answers = []

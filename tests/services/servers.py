@@ -20,6 +20,8 @@ sys.path.insert(0, str(ROOT / "tests/cli"))
 
 from ilre_cli import MODEL, Ilre, made_up_text  # noqa: E402, F401
 
+DEFAULT_MODEL = ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"
+DEFAULT_PROFILE = ROOT / "profiles/smollm2-135m-instruct.json"
 PATIENCE_S = 120.0  # before something counts as never happening, on a machine that is busy otherwise
 T = TypeVar("T")
 
@@ -133,10 +135,9 @@ class Services:
         self.servers: list[Server] = []
         self._number = 0
         if real_model:
-            del self.ilre.environment["ILRE_MODEL"], self.ilre.environment["ILRE_PROFILE"]
-            self.model_flags: list[str] = []
-        else:
-            self.model_flags = ["--model", str(MODEL), "--profile", str(self.folder / "tiny.json")]
+            self.ilre.environment |= {"ILRE_MODEL": str(DEFAULT_MODEL), "ILRE_PROFILE": str(DEFAULT_PROFILE)}
+        environment = self.ilre.environment
+        self.model_flags = ["--model", environment["ILRE_MODEL"], "--profile", environment["ILRE_PROFILE"]]
 
     def launch(self, kind: str, *flags: str) -> Server:
         """kind: serve, encoder, retriever or generator. Does not wait."""
