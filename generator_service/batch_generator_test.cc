@@ -342,11 +342,11 @@ TEST_F(BatchGeneratorTest, ACancelledAnswerLeavesWithinOneToken) {
 }
 
 TEST_F(BatchGeneratorTest, TheOthersGoOnWhenOneIsCancelled) {
-  Gate in_step, stopped;
-  std::atomic<bool> stop{false}, went_on{false};
-  std::atomic<int> steps{0};
-  const HookedDecoder decoder("abcdefghij", 3, [&](auto&, const Decoder::KeepGoing& keep_going) {
-    if (++steps == 4) {
+  Gate both_there, in_step, stopped;
+  std::atomic<bool> stop{false}, went_on{false}, both{false};
+  const HookedDecoder decoder("abcdefghij", 3, [&](auto& sizes, const Decoder::KeepGoing& keep_going) {
+    if (!both_there.Wait()) return absl::InternalError("hung");  // neither is done before the other has come
+    if (sizes.size() == 2 && !both.exchange(true)) {             // the first step of the two together
       in_step.Open();
       if (!stopped.Wait()) return absl::InternalError("hung");
       went_on = keep_going();  // one of two is still wanted
@@ -360,8 +360,9 @@ TEST_F(BatchGeneratorTest, TheOthersGoOnWhenOneIsCancelled) {
                                   said_stop += stop;
                                   return stop.load();
                                 }});
+  ASSERT_TRUE(Eventually([&] { return batch.stats().running + batch.stats().waiting == 2; }));
+  both_there.Open();
   ASSERT_TRUE(in_step.Wait());
-  ASSERT_TRUE(Eventually([&] { return batch.stats().running == 2; }));
   stop = true;
   ASSERT_TRUE(Eventually([&] { return said_stop > 0; }));
   stopped.Open();

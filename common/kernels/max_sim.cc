@@ -130,7 +130,8 @@ HWY_INLINE void DotQueries(int tokens, const float* keys, const PackedQueries& q
 
 // The inner products of each tile of tokens, given to consume(first token, number of tokens, dots [tokens, width]).
 template <typename Element, class Consume>
-HWY_INLINE void ForEachTile(const StoredKeys& keys, const PackedQueries& queries, MaxSimScratch& scratch, Consume consume) {
+HWY_INLINE void ForEachTile(const StoredKeys& keys, const PackedQueries& queries, MaxSimScratch& scratch,
+                            Consume consume) {
   const int64_t dim = queries.dim(), width = scratch.greatest.size();
   const int64_t row_bytes = dim * static_cast<int64_t>(sizeof(Element));
   Element* elements = reinterpret_cast<Element*>(scratch.elements.data());

@@ -351,6 +351,7 @@ TEST_P(StreamTest, InInt8IsNearItsDefinition) {
 TEST_P(StreamTest, GoesOnFromACopyOfItsStateBitForBit) {
   const size_t num_blocks = golden_.Ints("stream.blocks").size();
   for (const StreamArithmetic arithmetic : {StreamArithmetic::kBf16, StreamArithmetic::kInt8}) {
+    if (arithmetic == StreamArithmetic::kInt8 && decoder_->device() != "cpu") continue;
     const Outputs whole = RunAll(window(), arithmetic);
     for (size_t cut = 0; cut <= num_blocks; ++cut) {
       ILRE_ASSERT_OK_AND_ASSIGN(StreamState state, Start(window(), arithmetic));
