@@ -9,7 +9,6 @@
 #include "common/store/record_keys.h"
 #include "common/store/rocksdb_key_store.h"
 #include "common/store/rocksdb_status.h"
-#include "rocksdb/convenience.h"
 
 namespace ilre {
 namespace {
@@ -122,30 +121,8 @@ absl::Status RocksdbKeyStore::FlushAll() {
                      absl::StrCat("cannot flush the store in ", path_));
 }
 
-// Drops the files that hold nothing else but one of these documents, which needs no room on the disk, as compaction
-// does. With a file, tombstones may go that hide older records in another one: so these are hidden again.
-absl::Status RocksdbKeyStore::DropFiles(const std::vector<uint64_t>& uids) {
-  rocksdb::WriteBatch hide;
-  {
-    ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());
-    for (const uint64_t uid : uids) {
-      for (const auto& [family, record_class] : kDocumentRecords) {
-        const std::string begin = DocumentBegin(record_class, uid), end = DocumentEnd(record_class, uid);
-        const rocksdb::Slice begin_slice(begin), end_slice(end);
-        const rocksdb::Status dropped = rocksdb::DeleteFilesInRange(database->db(), database->family(family),
-                                                                    &begin_slice, &end_slice, /*include_end=*/false);
-        ILRE_RETURN_IF_ERROR(FromRocksdb(dropped, absl::StrCat("cannot drop files of deleted documents in ", path_)));
-        hide.DeleteRange(database->family(family), begin_slice, end_slice);
-      }
-    }
-  }
-  absl::MutexLock lock(&write_mutex_);
-  return Free([&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_) { return Write(&hide); });
-}
-
 // Gives back the space of all records from the first to the last of `uids`, then forgets these.
 absl::Status RocksdbKeyStore::CompactUids(const std::vector<uint64_t>& uids) {
-  ILRE_RETURN_IF_ERROR(DropFiles(uids));
   rocksdb::WriteBatch forget;
   {
     ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());

@@ -108,7 +108,6 @@ class RocksdbKeyStore final : public KeyStore {
   absl::StatusOr<std::vector<uint64_t>> FindUids(absl::string_view collection, absl::string_view document) const;
   absl::Status VisitOwners(const std::function<void(uint64_t, const Owner&)>& visit) const;
   absl::Status CompactUids(const std::vector<uint64_t>& uids);
-  absl::Status DropFiles(const std::vector<uint64_t>& uids);
   absl::StatusOr<int> DeleteWhere(const std::function<bool(const DocumentRow&)>& condemned);
   absl::StatusOr<bool> HasDeleted() const;
   absl::Status FlushAll();
