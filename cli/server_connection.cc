@@ -12,7 +12,7 @@
 #include "common/base/errors.h"
 #include "common/base/file.h"
 #include "common/base/status_macros.h"
-#include "common/rpc/status_conversion.h"
+#include "common/rpc/client.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 
@@ -64,7 +64,7 @@ void ServerConnection::Prepare(grpc::ClientContext* context) const {
 absl::Status ServerConnection::Explain(const grpc::Status& status) const {
   if (status.ok()) return absl::OkStatus();
   if (Interrupted()) return errors::Cancelled("the call");
-  const absl::Status converted = FromGrpcStatus(status);
+  const absl::Status converted = StatusOfCall({}, "the call", status);
   if (!absl::IsUnavailable(converted)) return converted;
   return Annotate(converted, absl::StrCat("server ", server_));
 }
