@@ -104,7 +104,7 @@ absl::Status RocksdbKeyStore::PrepareGrowth() {
 }
 
 absl::Status RocksdbKeyStore::Free(const std::function<absl::Status()>& write) {
-  const auto prepare_and_write = [&]() -> absl::Status {
+  const auto prepare_and_write = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(write_mutex_) -> absl::Status {
     ILRE_RETURN_IF_ERROR(PrepareWrite());
     return write();
   };
