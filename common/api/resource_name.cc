@@ -57,8 +57,7 @@ std::string DocumentResourceName(absl::string_view stored_collection, absl::stri
 }
 
 bool IsOfTenant(absl::string_view stored_collection, absl::string_view tenant) {
-  const size_t dot = stored_collection.find('.');
-  return dot == absl::string_view::npos ? tenant.empty() : stored_collection.substr(0, dot) == tenant;
+  return TenantOf(stored_collection) == tenant;
 }
 
 absl::Status HideTenant(const absl::Status& status, absl::string_view tenant) {
