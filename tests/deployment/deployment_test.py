@@ -27,6 +27,8 @@ TRIES = 200  # of what must happen sooner or later when calls are spread
 CHUNK = 4096
 AHEAD = 8 * CHUNK
 AGAIN = ("UNAVAILABLE", "CANCELLED")  # the latter where the proxy breaks a stream off
+FORKS: list[int] = []  # of this process, in which gRPC runs (see DIE_WITH_PARENT)
+os.register_at_fork(before=lambda: FORKS.append(len(FORKS)))
 
 
 def generate_stubs(folder: pathlib.Path) -> None:
@@ -256,6 +258,7 @@ class DeploymentTest(unittest.TestCase):
     def all_end_well(self):
         for host in ("generator1", "generator2", "retriever1", "retriever2", "encoder"):
             self.assertEqual(self.cluster.terminate(host), 0, f"{host}: {self.cluster.log(host)}")
+        self.assertEqual(FORKS, [], "gRPC may abort a child before it is another program")
 
 
 def reason_to_skip() -> str:

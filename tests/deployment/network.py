@@ -5,11 +5,12 @@ import ctypes
 import os
 import pathlib
 import re
-import signal
 import subprocess
 
 CLONE_NEWNET = 0x40000000
-PR_SET_PDEATHSIG = 1
+# Nothing outlives a test that was killed. Not by a `preexec_fn`: for it Python makes a real fork of a process in which
+# gRPC runs, and gRPC's threads, started anew in the child, now and then abort it when they find their files closed.
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -21,11 +22,6 @@ def ip(*arguments: str) -> None:
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise Unavailable(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
-
-
-def die_with_parent() -> None:
-    """For a child, before it becomes another program: nothing outlives a test that was killed."""
-    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 class Network:
@@ -85,8 +81,8 @@ class Network:
     def start(self, host: str, command: list, **options) -> subprocess.Popen:
         """Runs a program on a host; the process is the program's own. Mounts are seen by it alone."""
         script = 'mount --bind "$0/hosts" /etc/hosts && mount --bind "$0/resolv.conf" /etc/resolv.conf && exec "$@"'
-        whole = ["ip", "netns", "exec", self.namespace(host), "sh", "-c", script, str(self.folder), *map(str, command)]
-        return subprocess.Popen(whole, preexec_fn=die_with_parent, stdin=subprocess.DEVNULL, **options)
+        enter = ["ip", "netns", "exec", self.namespace(host), "sh", "-c", script, str(self.folder)]
+        return subprocess.Popen([*DIE_WITH_PARENT, *enter, *map(str, command)], stdin=subprocess.DEVNULL, **options)
 
     def enter(self, host: str) -> None:
         """This thread, and threads and processes that it starts from now on, are on that host."""
