@@ -140,6 +140,7 @@ absl::Status RunIngest(const Settings& settings, const IngestArguments& argument
     std::fprintf(stderr, "%s: going on at byte %s\n", name.ToString().c_str(), WithCommas(bytes_before).c_str());
   }
   if (absl::Status status = WriteAll(*ingest, *input, std::move(rest), arguments); !status.ok()) {
+    if (absl::IsCancelled(status)) ingest->CommitComputed().IgnoreError();  // what is lost is computed again
     return AfterFailure(std::move(status), *store, name, !row.ok(), append);
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

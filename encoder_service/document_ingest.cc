@@ -179,6 +179,22 @@ absl::Status DocumentIngest::EncodeOneBlock(size_t num_tokens) {
   return absl::OkStatus();
 }
 
+absl::Status DocumentIngest::EncodeEnd() {
+  IngestState before = state_;
+  const size_t finished_before = finished_.size();
+  const uint64_t tokens_before = progress_.num_tokens;
+  const auto encode = [this]() -> absl::Status {
+    ILRE_RETURN_IF_ERROR(Tokenize(/*to_the_end=*/true));
+    return EncodeBlocks(/*to_the_end=*/true);
+  };
+  const absl::Status status = encode();
+  if (status.ok()) return status;
+  state_ = std::move(before);
+  finished_.resize(finished_before);
+  progress_.num_tokens = tokens_before;
+  return status;
+}
+
 absl::Status DocumentIngest::StartCommit(DocumentState row_state, std::string state) {
   ILRE_RETURN_IF_ERROR(CollectCommit());
   pending_.row = row_;
@@ -247,6 +263,10 @@ absl::Status DocumentIngest::Flush() {
   ILRE_RETURN_IF_ERROR(failure_);
   ILRE_RETURN_IF_ERROR(Tokenize(/*to_the_end=*/false));
   ILRE_RETURN_IF_ERROR(EncodeBlocks(/*to_the_end=*/false));
+  return CommitComputed();
+}
+
+absl::Status DocumentIngest::CommitComputed() {
   ILRE_RETURN_IF_ERROR(CollectCommit());
   if (finished_.empty() && progress_.committed_bytes == progress_.received_bytes) return absl::OkStatus();
   ILRE_RETURN_IF_ERROR(StartCommit(DocumentState::kIngesting, EncodeIngestState(state_)));
@@ -263,8 +283,7 @@ absl::Status DocumentIngest::Finish() {
   ILRE_RETURN_IF_ERROR(EncodeBlocks(/*to_the_end=*/false));
   // What is appended later goes on from here: the end of this text may be tokenized otherwise once more follows.
   std::string state = EncodeIngestState(state_);
-  ILRE_RETURN_IF_ERROR(Tokenize(/*to_the_end=*/true));
-  ILRE_RETURN_IF_ERROR(EncodeBlocks(/*to_the_end=*/true));
+  ILRE_RETURN_IF_ERROR(EncodeEnd());
   ILRE_RETURN_IF_ERROR(StartCommit(DocumentState::kReady, std::move(state)));
   return CollectCommit();
 }

@@ -22,7 +22,7 @@ struct IngestOptions {
   // Blocks computed between two commits. More: less to sync; fewer: less to do again after a crash.
   int commit_blocks = 64;
   // Asked before each block; true stops with CANCELLED, once a commit that has begun is done. Everything committed
-  // stays.
+  // stays, and what was computed since then can be committed, too: CommitComputed.
   std::function<bool()> should_stop;
   absl::Status Validate() const;
 };
@@ -37,7 +37,8 @@ struct IngestProgress {
 // blocks before them are indexed and committed on a thread of this object: at most `commit_blocks` of them wait there.
 //
 // Not thread-safe: one caller at a time. After an error other than INVALID_ARGUMENT for bytes that were refused, give
-// it up and begin a new one: it goes on from what was committed. The model and store must outlive it.
+// it up (after CANCELLED perhaps with CommitComputed) and begin a new one: it goes on from what was committed. The model
+// and store must outlive it.
 //
 // An error of a commit surfaces with the next call that can tell it, Flush or Finish at the latest. When this is
 // destroyed, a commit that has begun is finished: more may then be durable than was reported, never less.
@@ -67,6 +68,10 @@ class DocumentIngest {
   // Commits what was received. OK means it is durable.
   absl::Status Flush();
 
+  // Commits the blocks that are computed and the text behind them, and computes nothing more: for an ingest that is to
+  // end here. May be called after CANCELLED, also of Finish: the document is then as before the end was asked for.
+  absl::Status CommitComputed();
+
   // Ends the document: it is READY and durable when this returns OK. INVALID_ARGUMENT with reason EMPTY_DOCUMENT if no
   // byte was written, or NOT_UTF8 if it ends within a character.
   absl::Status Finish();
@@ -79,6 +84,8 @@ class DocumentIngest {
   absl::Status Tokenize(bool to_the_end);
   absl::Status EncodeBlocks(bool to_the_end);
   absl::Status EncodeOneBlock(size_t num_tokens);
+  // What is left, with its end as the text's end. After an error it is as if this had not been called.
+  absl::Status EncodeEnd();
   // Hands the blocks computed so far to the side thread, once that is done with those before.
   absl::Status StartCommit(DocumentState row_state, std::string state);
   // Waits for the commit at hand and takes its result.

@@ -117,6 +117,7 @@ void IngestCall::TakePiece() {
   }
   if (!status.ok()) {
     session_->Abandon();
+    CountAbandoned();
     return Conclude(status, nullptr);
   }
   if (taken_bytes_ < message_.data().size()) return Submit(&IngestCall::TakePiece);
@@ -127,12 +128,13 @@ void IngestCall::EndOfMessages() {
   const ScopedPriority in_background(Priority::kBackground);
   v1::IngestProgress last;
   const absl::Status status = session_->End(&last);
-  if (status.ok()) Count();
+  status.ok() ? Count() : CountAbandoned();
   Conclude(status, status.ok() ? &last : nullptr);
 }
 
 void IngestCall::StopEarly() {
   session_->Abandon();
+  CountAbandoned();
   absl::Status status = scope_.context().Check("the ingest");
   Conclude(status.ok() ? errors::Cancelled("the ingest") : status, nullptr);
 }
@@ -144,6 +146,10 @@ void IngestCall::Count() {
   metrics_.AddIngested(static_cast<int64_t>(tokens - counted_tokens_), static_cast<int64_t>(bytes - counted_bytes_));
   counted_tokens_ = tokens;
   counted_bytes_ = bytes;
+}
+
+void IngestCall::CountAbandoned() {
+  if (session_->committed_bytes() > counted_bytes_) Count();
 }
 
 void IngestCall::Acknowledge(const v1::IngestProgress& progress) {

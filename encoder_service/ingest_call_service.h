@@ -45,6 +45,8 @@ class IngestCall final : public grpc::ServerBidiReactor<v1::IngestDocumentReques
   void ReadNext();
   // Into the metrics: what became durable since the last time.
   void Count();
+  // The same for a session that has been abandoned, which may have committed something or not.
+  void CountAbandoned();
   void Acknowledge(const v1::IngestProgress& progress);
   // The end: after the write in flight, if there is one. `last`, if any, is sent before the status.
   void Conclude(const absl::Status& status, const v1::IngestProgress* last);

@@ -16,6 +16,9 @@ namespace {
 // Bytes are handed to the ingest in pieces of this size, so that each commit is acknowledged soon after it.
 constexpr size_t kPieceBytes = 32 << 10;
 
+// Whether the client or its deadline ended the work: what was computed before is as good as ever.
+bool IsStop(const absl::Status& status) { return absl::IsCancelled(status) || absl::IsDeadlineExceeded(status); }
+
 }  // namespace
 
 absl::Status EncoderLimits::Validate() const {
@@ -72,7 +75,7 @@ absl::Status IngestSession::Take(const v1::IngestDocumentRequest& message) {
     return absl::OkStatus();
   };
   const absl::Status status = ExplainStop(take());
-  failed_ = !status.ok();
+  failed_ = !status.ok() && !IsStop(status);
   return WithResource(status, resource_name_);
 }
 
@@ -242,13 +245,16 @@ absl::Status IngestSession::End(v1::IngestProgress* last) {
     return absl::OkStatus();
   };
   const absl::Status status = ExplainStop(end());
-  failed_ = !status.ok();
-  if (failed_) Abandon();
+  failed_ = !status.ok() && !IsStop(status);
+  if (!status.ok()) Abandon();
   return WithResource(status, resource_name_);
 }
 
 void IngestSession::Abandon() {
-  if (ingest_ != nullptr && !failed_ && !claim_->revoked()) ingest_->Flush().IgnoreError();
+  if (ingest_ != nullptr && !failed_ && !claim_->revoked()) {
+    ingest_->CommitComputed().IgnoreError();
+    acknowledged_bytes_ = ingest_->progress().committed_bytes;
+  }
   if (!created_) return;
   // A document without a byte is of no use to anybody, least of all one that was refused as no text.
   const absl::StatusOr<DocumentRow> row = CurrentRow();

@@ -51,8 +51,8 @@ class IngestSession {
   // and the document stays INGESTING.
   absl::Status End(v1::IngestProgress* last);
 
-  // The call ends early: commits what was received, if that is still possible and wanted. Deletes a document that this
-  // call created and that has no committed byte.
+  // The call ends early: commits what was received and computed, if that is still possible and wanted, and computes
+  // nothing more. Deletes a document that this call created and that has no committed byte.
   void Abandon();
 
   // Tokens computed by this call so far.
@@ -82,7 +82,8 @@ class IngestSession {
 
   std::string resource_name_;  // empty: no message yet
   StoredName name_;
-  bool append_ = false, finish_ = false, failed_ = false;
+  bool append_ = false, finish_ = false;
+  bool failed_ = false;  // otherwise than by being stopped
   int64_t expire_time_ms_ = -1;  // -1: not said
   std::unique_ptr<IngestRegistry::Claim> claim_;
   bool created_ = false;                    // by this call

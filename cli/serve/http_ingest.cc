@@ -37,13 +37,14 @@ class Uploading {
 
   absl::Status End(v1::IngestProgress* last) {
     const absl::Status status = InTurn([&] { return session_->End(last); });
-    if (status.ok()) Count();
+    if (status.ok() || session_->committed_bytes() > counted_bytes_) Count();
     return status;
   }
 
   void Abandon() {
     (void)InTurn([this] {
       session_->Abandon();
+      if (session_->committed_bytes() > counted_bytes_) Count();
       return absl::OkStatus();
     });
   }

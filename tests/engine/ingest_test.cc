@@ -299,13 +299,48 @@ TEST_F(IngestTest, ACancelledIngestStopsBeforeItsNextBlock) {
     EXPECT_THAT(ingest->Write(text), StatusIs(absl::StatusCode::kCancelled));
     EXPECT_EQ(asked, stop_at + 1) << "it went on";
     EXPECT_EQ(ingest->progress().num_tokens, uint64_t{256} * stop_at);
+    const bool keeps = stop_at % 2 != 0;  // half of a commit's blocks are computed
+    if (keeps) {
+      ILRE_ASSERT_OK(ingest->CommitComputed());
+    }
+    EXPECT_EQ(asked, stop_at + 1) << "it computed on";
     const uint64_t committed = ingest->progress().committed_bytes;
+    EXPECT_TRUE(!keeps || committed == text.size()) << committed;
     ILRE_ASSERT_OK_AND_ASSIGN(ingest, Begin(name));
     ASSERT_EQ(ingest->progress().committed_bytes, committed);
-    EXPECT_GE(ingest->progress().num_tokens, uint64_t{256} * (stop_at / 2 * 2));
+    EXPECT_GE(ingest->progress().num_tokens, uint64_t{256} * (keeps ? stop_at : stop_at / 2 * 2));
     ILRE_ASSERT_OK(ingest->Write(text.substr(committed)));
     ILRE_ASSERT_OK(ingest->Finish());
     ExpectSame(Content(name), Expected(text));
+  }
+}
+
+TEST_F(IngestTest, AnEndThatIsCancelledIsAsIfItHadNotBeenAskedFor) {
+  Random random(8);
+  // A word without an end: none of it can be tokenized before the text's end is known.
+  const std::string text = MadeUpText(&random, 3'000), word(3'000, 'q'), more = " and " + MadeUpText(&random, 2'000);
+  const DocumentContent expected = Expected(text + word + more);
+  for (int stop_at = 0, cancelled = 1; cancelled > 0; ++stop_at) {
+    const std::string name = absl::StrCat("d", stop_at);
+    bool ending = false;
+    int asked = 0;
+    IngestOptions options;
+    options.should_stop = [&] { return ending && asked++ == stop_at; };
+    ILRE_ASSERT_OK_AND_ASSIGN(auto ingest, Begin(name, false, options));
+    ILRE_ASSERT_OK(ingest->Write(text + word));
+    ending = true;
+    const absl::Status status = ingest->Finish();
+    cancelled = absl::IsCancelled(status);
+    if (!cancelled) {
+      EXPECT_GT(stop_at, 2) << "the end was of no length";
+      break;
+    }
+    ILRE_ASSERT_OK(ingest->CommitComputed());
+    EXPECT_EQ(ingest->progress().committed_bytes, text.size() + word.size());
+    ILRE_ASSERT_OK_AND_ASSIGN(ingest, Begin(name));
+    ILRE_ASSERT_OK(ingest->Write(more));
+    ILRE_ASSERT_OK(ingest->Finish());
+    ExpectSame(Content(name), expected);
   }
 }
 

@@ -232,7 +232,7 @@ TEST_F(EncoderHandlerTest, ANewerCallTakesTheDocumentOver) {
   EXPECT_EQ(handler_->num_ingests(), 0);
 }
 
-TEST_F(EncoderHandlerTest, ACancelledCallStopsAndKeepsWhatWasCommitted) {
+TEST_F(EncoderHandlerTest, ACancelledCallStopsAndKeepsWhatWasComputed) {
   const std::string text = MadeUpText(&random_, 40000);
   std::atomic<bool> cancelled{false};
   CallContext context;
@@ -242,11 +242,16 @@ TEST_F(EncoderHandlerTest, ACancelledCallStopsAndKeepsWhatWasCommitted) {
     cancelled = true;
   });
   EXPECT_THAT(session->Take(Piece(0, text)), StatusIs(absl::StatusCode::kCancelled));
+  const uint64_t computed = session->computed_tokens();
   session->Abandon();
+  EXPECT_EQ(session->computed_tokens(), computed) << "it computed on";
+  const DocumentRow row = Content().row;
+  EXPECT_EQ(row.num_tokens, computed);
+  EXPECT_EQ(row.committed_bytes, session->committed_bytes());
   session.reset();
-  const uint64_t committed = Content().row.committed_bytes;
-  EXPECT_GE(committed, static_cast<uint64_t>(acknowledged_));
-  EXPECT_LT(committed, text.size());
+  const uint64_t committed = row.committed_bytes;
+  EXPECT_GT(committed, static_cast<uint64_t>(acknowledged_));
+  EXPECT_LT(computed, Expected(text).row.num_tokens);
   ILRE_ASSERT_OK(Call({Piece(committed, text.substr(committed), true)}));
   ExpectStored(text);
 }
