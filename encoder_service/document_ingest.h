@@ -37,8 +37,8 @@ struct IngestProgress {
 // blocks before them are indexed and committed on a thread of this object: at most `commit_blocks` of them wait there.
 //
 // Not thread-safe: one caller at a time. After an error other than INVALID_ARGUMENT for bytes that were refused, give
-// it up (after CANCELLED perhaps with CommitComputed) and begin a new one: it goes on from what was committed. The model
-// and store must outlive it.
+// it up (after CANCELLED perhaps with CommitComputed) and begin a new one: it goes on from what was committed. The
+// model and store must outlive it.
 //
 // An error of a commit surfaces with the next call that can tell it, Flush or Finish at the latest. When this is
 // destroyed, a commit that has begun is finished: more may then be durable than was reported, never less.

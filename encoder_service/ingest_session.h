@@ -83,7 +83,7 @@ class IngestSession {
   std::string resource_name_;  // empty: no message yet
   StoredName name_;
   bool append_ = false, finish_ = false;
-  bool failed_ = false;  // otherwise than by being stopped
+  bool failed_ = false;          // otherwise than by being stopped
   int64_t expire_time_ms_ = -1;  // -1: not said
   std::unique_ptr<IngestRegistry::Claim> claim_;
   bool created_ = false;                    // by this call

@@ -1,7 +1,9 @@
 #include "cli/serve/http_api.h"
 
+#include <atomic>
 #include <functional>
 #include <limits>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +14,7 @@
 #include "cli/serve/page.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
+#include "common/rpc/bounded_http.h"
 #include "common/rpc/rpc_errors.h"
 #include "encoder_service/ingest_slots.h"
 #include "generator_service/generator_service.h"
@@ -24,7 +27,38 @@
 namespace ilre::cli {
 namespace {
 
-constexpr time_t kPatienceSeconds = 30;  // with a client that stops sending or reading
+constexpr time_t kPatienceSeconds = 30;                   // with a client that stops sending or reading
+constexpr absl::Duration kLook = absl::Milliseconds(50);  // how often it is asked whether a client is still there
+
+// A task that runs on an executor for a connection's thread, which waits for it.
+class AwaitedTask {
+ public:
+  // Of the executor: whether the task is still wanted. If so, it has to end with Done.
+  bool Begin() { return Change(kRunning); }
+  void Done() { done_.Notify(); }
+
+  // Of the connection's thread: true when the task is done. When the client hangs up, `cancel` is called, and false
+  // returned if the task has not begun: it never will.
+  bool Await(const std::function<void()>& cancel) {
+    for (bool is_there = true; !done_.WaitForNotificationWithTimeout(kLook);) {
+      if (!is_there || !ClientHasHungUp()) continue;
+      is_there = false;
+      cancel();
+      if (Change(kLeft)) return false;
+    }
+    return true;
+  }
+
+ private:
+  enum State { kWaiting, kRunning, kLeft };
+  bool Change(State to) {
+    State expected = kWaiting;
+    return state_.compare_exchange_strong(expected, to);
+  }
+
+  std::atomic<State> state_ = kWaiting;
+  absl::Notification done_;
+};
 
 std::string CollectionName(const httplib::Request& request) {
   return absl::StrCat("collections/", request.matches[1].str());
@@ -86,7 +120,8 @@ class HttpApi::Impl {
   using Work = std::function<absl::Status(const CallContext&)>;
   using BodyRoute = void (Impl::*)(const Request&, const Reader&, Response&);
 
-  // Runs a blocking piece of work on an executor, and answers with `message`, which it fills.
+  // Runs a blocking piece of work on an executor, and answers with `message`, which it fills. A client that hangs up
+  // ends the work, whether it waits or runs.
   void Unary(const Request& request, Response& response, absl::string_view method, Executor& executor,
              absl::string_view what, google::protobuf::Message* message, const Work& work);
   // Refuses what CheckOrigin refuses; else calls the route.
@@ -120,16 +155,17 @@ void HttpApi::Impl::Unary(const Request& request, Response& response, absl::stri
   CallScope scope(HeadersOf(request, options_.request_timeout), method, parts_.server);
   absl::Status status = scope.Begin();
   if (status.ok()) {
-    absl::Notification done;
-    const bool taken = executor.TrySubmit(scope.context().tenant, [&] {
+    const auto task = std::make_shared<AwaitedTask>();
+    const bool taken = executor.TrySubmit(scope.context().tenant, [&, task] {
+      if (!task->Begin()) return;                     // what else is captured may be gone
       status = scope.context().Check("the request");  // it may have waited for long
       if (status.ok()) status = work(scope.context());
-      done.Notify();
+      task->Done();
     });
-    if (taken) {
-      done.WaitForNotification();
-    } else {
+    if (!taken) {
       status = errors::Overloaded(what);
+    } else if (!task->Await([&] { scope.Cancel(); })) {
+      status = errors::Cancelled("the request");
     }
   }
   status = scope.EndWithStatus(status);

@@ -11,14 +11,17 @@
 #include <string>
 #include <thread>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "cli/serve/http_call.h"
 #include "cli/serve/http_stream.h"
 #include "common/base/errors.h"
 #include "common/base/file.h"
 #include "common/base/test_matchers.h"
+#include "common/rpc/bounded_http.h"
 #include "generator_service/retrieval_source.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -62,6 +65,21 @@ std::string TemporaryFolder() {
   return ::mkdtemp(folder.data());
 }
 
+// A connection to the server on which `bytes` have been sent.
+int SendTo(int port, const std::string& bytes) {
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{.sin_family = AF_INET, .sin_port = htons(static_cast<uint16_t>(port))};
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  for (size_t sent = 0; sent < bytes.size();) {
+    const ssize_t n = ::send(socket, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
+    EXPECT_GT(n, 0);
+    if (n <= 0) break;
+    sent += static_cast<size_t>(n);
+  }
+  return socket;
+}
+
 // The real handlers over a tiny model, behind a real server.
 class HttpApiTest : public ::testing::Test {
  protected:
@@ -86,7 +104,7 @@ class HttpApiTest : public ::testing::Test {
     api_ = std::make_unique<HttpApi>(
         HttpApiParts{*encoder_, *retriever_, *answers_, *executor_, *executor_, *executor_, *executor_, *parts_},
         HttpApiOptions{.listen_host = listen_host});
-    server_ = std::make_unique<httplib::Server>();
+    server_ = std::make_unique<BoundedHttpServer>(8);
     api_->Mount(*server_);
     port_ = server_->bind_to_any_port("127.0.0.1");
     ASSERT_GT(port_, 0);
@@ -132,6 +150,18 @@ class HttpApiTest : public ::testing::Test {
       if (detail.value("@type", "") == "type.googleapis.com/google.rpc.ErrorInfo") return detail.value("reason", "");
     }
     return "";
+  }
+
+  // Whether a call has ended so.
+  bool HasCounted(const std::string& method, const std::string& code) const {
+    const std::string text = metrics_.Text();
+    for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+      if (absl::StartsWith(line, "ilre_requests_total{") && absl::StrContains(line, '"' + method + '"') &&
+          absl::StrContains(line, '"' + code + '"')) {
+        return true;
+      }
+    }
+    return false;
   }
 
   std::string Ingest(const std::string& text, const std::string& path = kDocument) {
@@ -227,19 +257,8 @@ TEST_F(HttpApiTest, UploadsInPartsGoOnWhereTheyWere) {
 TEST_F(HttpApiTest, AnUploadThatBreaksOffLeavesWhatCameAndCanGoOn) {
   Random random(3);
   const std::string text = MadeUpText(&random, 300000);
-  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{.sin_family = AF_INET, .sin_port = htons(static_cast<uint16_t>(port_))};
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  ASSERT_EQ(::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  const std::string head =
-      absl::StrCat("POST ", kDocument, ":ingest HTTP/1.1\r\nHost: localhost\r\nContent-Length: ", text.size(),
-                   "\r\n\r\n", text.substr(0, 150000));
-  for (size_t sent = 0; sent < head.size();) {
-    const ssize_t n = ::send(socket, head.data() + sent, head.size() - sent, MSG_NOSIGNAL);
-    ASSERT_GT(n, 0);
-    sent += static_cast<size_t>(n);
-  }
-  ::close(socket);
+  ::close(SendTo(port_, absl::StrCat("POST ", kDocument, ":ingest HTTP/1.1\r\nHost: localhost\r\nContent-Length: ",
+                                     text.size(), "\r\n\r\n", text.substr(0, 150000))));
   ASSERT_TRUE(Eventually([&] {
     const auto row = store_->GetDocument("c", "d");
     return row.ok() && row->committed_bytes >= 140000 && encoder_->num_ingests() == 0;
@@ -249,6 +268,25 @@ TEST_F(HttpApiTest, AnUploadThatBreaksOffLeavesWhatCameAndCanGoOn) {
                 .value("/document/state"_json_pointer, ""),
             "READY");
   EXPECT_EQ(ReadContent(*store_, "c", "d")->text, text);
+}
+
+TEST_F(HttpApiTest, AQuestionWhoseClientHasGoneIsNotWorkedOn) {
+  ASSERT_EQ(Ingest("some text"), "READY");
+  absl::Notification go_on;
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(executor_->TrySubmit("", [&] { go_on.WaitForNotification(); }));
+  const std::string question = R"({"names":["collections/c/documents/d"],"question":"the harbour?"})";
+  for (const char* method : {"retrieve", "generate"}) {
+    ::close(SendTo(port_, absl::StrCat("POST /v1/documents:", method, " HTTP/1.1\r\nHost: localhost\r\n",
+                                       "Content-Length: ", question.size(), "\r\n\r\n", question)));
+  }
+  // Both are over while all threads are busy with something else.
+  EXPECT_TRUE(Eventually([&] { return HasCounted("ilre.v1.Retriever/Retrieve", "CANCELLED"); }));
+  EXPECT_TRUE(Eventually([&] { return HasCounted("ilre.v1.Generator/Generate", "CANCELLED"); }));
+  EXPECT_EQ(executor_->waiting(), 2);
+  go_on.Notify();
+  EXPECT_TRUE(Eventually([&] { return executor_->running() + executor_->waiting() == 0; }));
+  EXPECT_FALSE(HasCounted("ilre.v1.Retriever/Retrieve", "OK"));
+  EXPECT_EQ(generator_->stats().steps, 0) << "the model ran for nobody";
 }
 
 TEST_F(HttpApiTest, EveryWrongRequestSaysWhatIsWrong) {
@@ -386,7 +424,7 @@ class LineStreamTest : public ::testing::Test {
   ServerState state_;
   ServerParts parts_{authenticator_, metrics_, log_, state_};
   Executor executor_{ExecutorOptions{.num_threads = 2}};
-  httplib::Server server_;
+  BoundedHttpServer server_{8};
   std::thread thread_;
   int port_ = 0;
 };
@@ -444,6 +482,21 @@ TEST_F(LineStreamTest, AClientThatGoesAwayStopsTheWork) {
   httplib::Client client("127.0.0.1", port_);
   client.set_read_timeout(120);
   (void)client.Get("/", [&](const char*, size_t) { return false; });
+  EXPECT_TRUE(Eventually([&] { return stopped.load(); }));
+  EXPECT_TRUE(Eventually([&] { return executor_.running() == 0; }));
+}
+
+TEST_F(LineStreamTest, AClientThatGoesAwayBeforeTheFirstLineStopsTheWork) {
+  std::atomic<bool> stopped = false;
+  Serve([&](const CallContext& context, const LineStream::Write&) -> absl::Status {
+    EXPECT_TRUE(Eventually([&] { return context.ShouldStop(); }));
+    stopped = true;
+    return context.Check("the answer");
+  });
+  const int socket = SendTo(port_, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_TRUE(Eventually([&] { return executor_.running() == 1; }));
+  EXPECT_FALSE(stopped);
+  ::close(socket);
   EXPECT_TRUE(Eventually([&] { return stopped.load(); }));
   EXPECT_TRUE(Eventually([&] { return executor_.running() == 0; }));
 }

@@ -6,6 +6,7 @@
 #include "absl/time/clock.h"
 #include "cli/serve/http_call.h"
 #include "common/base/errors.h"
+#include "common/rpc/bounded_http.h"
 #include "common/rpc/rpc_errors.h"
 #include "common/rpc/status_conversion.h"
 
@@ -15,9 +16,6 @@ namespace {
 constexpr size_t kMaxWaitingLines = 16;                   // that the client has not read
 constexpr absl::Duration kLook = absl::Milliseconds(50);  // how often a quiet connection is looked at
 constexpr absl::Duration kWritePatience = absl::Seconds(60);
-// An error before the first line has an HTTP status of its own; but a connection can be looked at only once the answer
-// has begun, and a client that went away while its question waits shall not keep its place for ever.
-constexpr absl::Duration kFirstLinePatience = absl::Seconds(30);
 
 }  // namespace
 
@@ -30,7 +28,10 @@ void LineStream::Start(const CallHeaders& headers, absl::string_view method, con
     status = errors::Overloaded(what);
   }
   if (!status.ok()) return AnswerError(stream->scope_.EndWithStatus(status), request_id, response);
-  stream->AwaitFirst();
+  if (!stream->AwaitFirst()) {
+    stream->Leave();
+    return AnswerError(errors::Cancelled("the request"), request_id, response);  // to nobody
+  }
   {
     absl::MutexLock lock(&stream->mutex_);
     if (stream->done_ && stream->lines_.empty() && !stream->status_.ok()) {
@@ -49,6 +50,11 @@ void LineStream::Start(const CallHeaders& headers, absl::string_view method, con
 }
 
 void LineStream::Run() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (left_) return;
+    begun_ = true;
+  }
   absl::Status status = scope_.context().Check("the request");  // it may have waited for long
   if (status.ok()) {
     status = body_(scope_.context(), [this](const google::protobuf::Message& message) { return Push(message); });
@@ -72,10 +78,23 @@ absl::Status LineStream::Push(const google::protobuf::Message& message) {
   return absl::OkStatus();
 }
 
-void LineStream::AwaitFirst() {
+bool LineStream::AwaitFirst() {
   absl::MutexLock lock(&mutex_);
   const auto has_news = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return done_ || !lines_.empty(); };
-  mutex_.AwaitWithTimeout(absl::Condition(&has_news), kFirstLinePatience);
+  while (!mutex_.AwaitWithTimeout(absl::Condition(&has_news), kLook)) {
+    if (ClientHasHungUp()) return false;
+  }
+  return true;
+}
+
+void LineStream::Leave() {
+  scope_.Cancel();
+  {
+    absl::MutexLock lock(&mutex_);
+    left_ = !begun_;
+    if (begun_) return;
+  }
+  (void)scope_.EndWithStatus(errors::Cancelled("the request"));
 }
 
 bool LineStream::Send(httplib::DataSink& sink) {
@@ -92,7 +111,7 @@ bool LineStream::Send(httplib::DataSink& sink) {
       absl::StrAppend(&text, "{\"error\":", ToJson(ToRpcStatus(status_, scope_.context().request_id)), "}\n");
     }
   }
-  const bool sent = text.empty() ? sink.is_writable() : sink.write(text.data(), text.size());
+  const bool sent = sink.is_writable() && (text.empty() || sink.write(text.data(), text.size()));
   if (sent && done) sink.done();
   if (!sent) scope_.Cancel();
   return sent;

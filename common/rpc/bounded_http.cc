@@ -93,6 +93,14 @@ bool WaitFor(int socket, short events, absl::Duration timeout) {
   }
 }
 
+// The connection that this thread serves; -1: none.
+thread_local int served_socket = -1;
+
+bool HasHungUp(int socket) {
+  pollfd descriptor{.fd = socket, .events = POLLRDHUP, .revents = 0};
+  return poll(&descriptor, 1, 0) > 0;  // the events, or an error
+}
+
 // A connection, for all its requests. httplib reads lines byte by byte, and bodies in larger pieces: so runs of reads
 // of one byte are lines.
 class BoundedStream : public httplib::Stream {
@@ -113,12 +121,7 @@ class BoundedStream : public httplib::Stream {
   bool is_readable() const override { return begin_ < end_ || WaitFor(socket_, POLLIN, read_timeout_); }
 
   // False also when the client has gone.
-  bool is_writable() const override {
-    char byte;
-    const ssize_t peeked = recv(socket_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    const bool alive = peeked > 0 || (peeked < 0 && (errno == EAGAIN || errno == EINTR));
-    return alive && WaitFor(socket_, POLLOUT, write_timeout_);
-  }
+  bool is_writable() const override { return !HasHungUp(socket_) && WaitFor(socket_, POLLOUT, write_timeout_); }
 
   ssize_t read(char* data, size_t size) override {
     if (size != 1) {
@@ -199,6 +202,8 @@ absl::Duration Timeout(time_t seconds, time_t microseconds) {
 
 }  // namespace
 
+bool ClientHasHungUp() { return served_socket >= 0 && HasHungUp(served_socket); }
+
 BoundedHttpServer::BoundedHttpServer(int num_threads) {
   new_task_queue = [num_threads] { return new BoundedThreads(num_threads); };
 }
@@ -207,6 +212,7 @@ bool BoundedHttpServer::process_and_close_socket(socket_t socket) {
   BoundedStream stream(socket, Timeout(read_timeout_sec_, read_timeout_usec_),
                        Timeout(write_timeout_sec_, write_timeout_usec_));
   const auto stopping = [this] { return svr_sock_ == INVALID_SOCKET; };
+  served_socket = socket;
   bool answered = false;
   for (size_t left = keep_alive_max_count_;
        left > 0 && stream.WaitForRequest(absl::Seconds(keep_alive_timeout_sec_), stopping); --left) {
@@ -214,6 +220,7 @@ bool BoundedHttpServer::process_and_close_socket(socket_t socket) {
     answered = process_request(stream, /*close_connection=*/left == 1 || stopping(), closed, nullptr);
     if (!answered || closed) break;
   }
+  served_socket = -1;
   shutdown(socket, SHUT_WR);
   stream.Linger();
   close(socket);

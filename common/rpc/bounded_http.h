@@ -1,5 +1,5 @@
 // httplib's server with the bounds that it lacks: on threads, and on what a client can make it read before a request's
-// body. Used by HttpServer alone.
+// body.
 #pragma once
 
 #include <httplib.h>
@@ -19,5 +19,10 @@ class BoundedHttpServer : public httplib::Server {
  private:
   bool process_and_close_socket(socket_t socket) override;
 };
+
+// Whether the client of the request that this thread answers for a BoundedHttpServer has closed its connection, or the
+// half of it that it sends on, which counts as the same: TCP does not tell the two apart, and who has sent a request
+// and waits for the answer keeps the connection open. False in all other threads.
+bool ClientHasHungUp();
 
 }  // namespace ilre

@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import collections
+import http.client
 import itertools
+import json
 import random
 import sys
 
@@ -20,7 +22,7 @@ import grpc
 import grpc.aio
 import ilre
 from ilre.v1 import encoder_pb2, encoder_pb2_grpc, generator_pb2, generator_pb2_grpc, retriever_pb2, retriever_pb2_grpc
-from servers import Server, Services, made_up_text, wait_for
+from servers import PATIENCE_S, Server, Services, made_up_text, wait_for
 
 Code = grpc.StatusCode
 AT_ONCE = 12
@@ -132,26 +134,53 @@ class RandomCalls:
         return Ingest(self._encoder.IngestDocument(messages(), timeout=timeout))
 
 
-def check_that_answers_stop(programs: str) -> tuple[int, int]:
-    """Leaves a long answer of the default model (a tiny one is done too soon). -> steps of the model, pieces seen"""
+STORY = "Tell a very long story."
+
+
+def leave_an_answer(server: Server) -> int:
+    """-> pieces of text seen before"""
+    with ilre.Client(server.address) as client:
+        stream = client.ask(STORY, "d", max_tokens=LONG, instruction="")
+        seen = sum(isinstance(event, ilre.Text) for event, _ in zip(stream, range(6)))
+        stream.close()
+    return seen
+
+
+def leave_an_answer_over_http(server: Server) -> int:
+    """-> pieces of text seen before"""
+    request = {"names": ["collections/default/documents/d"], "question": STORY, "maxTokens": LONG, "instruction": ""}
+    connection = http.client.HTTPConnection(server.http, timeout=PATIENCE_S)
+    connection.request("POST", "/v1/documents:generate", json.dumps(request))
+    response = connection.getresponse()
+    seen = sum("text" in json.loads(response.readline()) for _ in range(6))
+    response.close()
+    connection.close()
+    return seen
+
+
+def check_that_answers_stop(programs: str) -> list[tuple[int, int]]:
+    """Leaves long answers of the default model (a tiny one is done too soon), over gRPC and over HTTP.
+    -> for each: steps of the model, pieces of text seen"""
     services = Services(programs, real_model=True)
+    results = []
     try:
         server = services.start("serve")
         with ilre.Client(server.address) as client:
             client.ingest("d", TEXT[:2000])
-            stream = client.ask("Tell a very long story.", "d", max_tokens=LONG, instruction="")
-            seen = sum(isinstance(event, ilre.Text) for event, _ in zip(stream, range(6)))
+        for leave in (leave_an_answer, leave_an_answer_over_http):
+            before = server.metric("ilre_model_steps_total")
+            seen = leave(server)
             assert seen, "no text came"
-            stream.close()
-        server.wait_until_idle()
-        steps = server.metric("ilre_model_steps_total")
-        assert 0 < steps < LONG / 2, f"the model ran {steps} steps, {seen} pieces of text were wanted"
-        assert stable(server, "ilre_model_steps_total"), "the model runs for nobody"
-        assert server.metric("ilre_tokens_after_cancel_total") <= 1
+            server.wait_until_idle()
+            steps = int(server.metric("ilre_model_steps_total") - before)
+            assert 0 < steps < LONG / 2, f"the model ran {steps} steps, {seen} pieces of text were wanted"
+            assert stable(server, "ilre_model_steps_total"), "the model runs for nobody"
+            results.append((steps, seen))
+        assert server.metric("ilre_tokens_after_cancel_total") <= len(results)
         assert server.terminate() == 0
     finally:
         services.close()
-    return int(steps), seen
+    return results
 
 
 def check_that_ingests_stop(server: Server) -> tuple[int, int]:
@@ -223,12 +252,12 @@ def main() -> None:
         raise
     finally:
         services.close()
-    decoded, seen = check_that_answers_stop(arguments.programs)
-    steps, seen = check_that_answers_stop(arguments.programs)
+    answers = check_that_answers_stop(arguments.programs)
     said = ", ".join(f"{code.name} {number}" for code, number in codes.most_common())
     print(f"{arguments.calls} calls (seed {arguments.seed}): {said}")
     print(f"{calls.left_answers} left answers: {after_cancel:.0f} tokens were run after they were left")
-    print(f"a left answer of {LONG} tokens: {steps} steps of the model, {seen} pieces of text seen")
+    for transport, (steps, seen) in zip(("gRPC", "HTTP"), answers):
+        print(f"an answer of {LONG} tokens, left over {transport}: {steps} steps of the model, {seen} pieces of text seen")
     print(f"a left ingest of {whole} bytes: {ingested} tokens computed")
 
 
