@@ -16,14 +16,17 @@ import unittest
 import golden
 import grpc
 import ilre
-from ilre.v1 import encoder_pb2, encoder_pb2_grpc
-from servers import Services, made_up_text
+from ilre.v1 import encoder_pb2, encoder_pb2_grpc, generator_pb2, generator_pb2_grpc
+from servers import Services, made_up_text, wait_for
 
 PROGRAMS = ""
 RUNNING, WAITING = 2, 4
 CALLERS = 10 * (RUNNING + WAITING)
 CALLS = 6  # of each caller
 MEMORY_BYTES = 256 << 20  # more than the server had before; the model is tiny
+# A client that takes so many bytes and no more while it does not read.
+WINDOW_BYTES = 100
+SMALL_WINDOW = [("grpc.http2.lookahead_bytes", WINDOW_BYTES), ("grpc.http2.bdp_probe", 0)]
 
 
 class OverloadTest(unittest.TestCase):
@@ -120,6 +123,62 @@ class OverloadTest(unittest.TestCase):
             self.assertLess(self.server.peak_memory(), before + (64 << 20))
             call.cancel()
         self.server.wait_until_idle()
+
+    def test_a_client_that_does_not_read_its_answer(self) -> None:
+        """It holds up nobody, costs little, and gets the whole answer once it reads."""
+        request = generator_pb2.GenerateRequest(question="a long story", instruction="", max_tokens=400)
+        before = self.server.peak_memory()
+        with grpc.insecure_channel(self.server.address, options=SMALL_WINDOW) as channel:
+            stub = generator_pb2_grpc.GeneratorStub(channel)
+            whole = list(stub.Generate(request))
+            text = "".join(event.text for event in whole)
+            self.assertGreater(len(text), 3 * WINDOW_BYTES, "it would be sent without being read")
+            answered = self.server.metric("ilre_requests_total", method="ilre.v1.Generator/Generate")
+            slow = [stub.Generate(request) for _ in range(RUNNING + 1)]
+            self.golden.check(self.client)  # beside them
+            # The model has computed all that was asked for, and waits for nobody.
+            wait_for("the model rests", lambda: self.stable("ilre_model_steps_total"))
+            self.assertEqual(
+                self.server.metric("ilre_requests_total", method="ilre.v1.Generator/Generate"), answered + 1
+            )
+            self.assertLess(self.server.peak_memory(), before + (32 << 20))
+            for call in slow:
+                self.assertEqual("".join(event.text for event in call), text)
+        self.server.wait_until_idle()
+
+    def test_a_client_that_does_not_read_its_acknowledgements(self) -> None:
+        """What it sends is read and kept all the same; it finds the newest acknowledgements when it looks."""
+        text, chunk = made_up_text(100_000).encode("ascii", errors="replace"), 500
+        name = "collections/flood/documents/unread"
+
+        def messages():
+            for begin in range(0, len(text), chunk):
+                yield encoder_pb2.IngestDocumentRequest(
+                    name=name, write_offset=begin, data=text[begin : begin + chunk], flush=True
+                )
+            sent.wait()
+
+        sent, before = threading.Event(), self.server.peak_memory()
+        with grpc.insecure_channel(self.server.address, options=SMALL_WINDOW) as channel:
+            call = encoder_pb2_grpc.EncoderStub(channel).IngestDocument(messages())
+            wait_for("all is kept", lambda: self.committed_bytes("flood/unread") == len(text))
+            self.assertLess(self.server.peak_memory(), before + (64 << 20))
+            sent.set()
+            acknowledged = [progress.committed_bytes for progress in call]
+        self.assertEqual(acknowledged, sorted(acknowledged))
+        self.assertEqual(acknowledged[-1], len(text))
+        self.assertLess(len(acknowledged), len(text) // chunk // 2, "they were piled up")
+        self.client.delete_document("flood/unread")
+
+    def committed_bytes(self, name: str) -> int:
+        try:
+            return self.client.get_ingest_status(name).committed_bytes
+        except ilre.NotFoundError:
+            return 0
+
+    def stable(self, metric: str) -> bool:
+        value = self.server.metric(metric)
+        return all(self.server.metric(metric) == value for _ in range(20))
 
     def test_who_waits_as_told_is_answered(self) -> None:
         answers = []
