@@ -205,7 +205,7 @@ absl::Status RunAsk(const Settings& settings, const AskArguments& arguments) {
     question.documents.assign(arguments.words.begin(), arguments.words.end() - 1);
     question.text = arguments.words.back();
     for (const std::string& name : question.documents) {  // before seconds of loading
-      ILRE_RETURN_IF_ERROR(ParseDocumentName(name, question.collection).status());
+      ILRE_RETURN_IF_ERROR(ParseDocumentName(name, question.collection, /*allow_all=*/true).status());
     }
   }
   InstallInterruptHandler();

@@ -6,7 +6,7 @@
 
 namespace ilre::cli {
 
-absl::StatusOr<DocumentName> ParseDocumentName(absl::string_view text, absl::string_view collection) {
+absl::StatusOr<DocumentName> ParseDocumentName(absl::string_view text, absl::string_view collection, bool allow_all) {
   DocumentName name;
   const size_t slash = text.find('/');
   if (slash == absl::string_view::npos) {
@@ -16,8 +16,9 @@ absl::StatusOr<DocumentName> ParseDocumentName(absl::string_view text, absl::str
     name.collection = std::string(text.substr(0, slash));
     name.document = std::string(text.substr(slash + 1));
   }
-  for (const std::string& part : {name.collection, name.document}) {
-    if (!IsValidName(part)) {
+  for (const std::string* named : {&name.collection, &name.document}) {
+    const std::string& part = *named;
+    if (!IsValidName(part) && !(allow_all && named == &name.document && part == kAllDocuments)) {
       return errors::InvalidArgument(absl::StrCat("'", part,
                                                   "' is not a name: lower-case letters, digits and hyphens, 1 to 63, "
                                                   "beginning and ending with a letter or digit"));

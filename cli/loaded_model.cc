@@ -10,7 +10,6 @@
 #include "common/base/thread_pool.h"
 
 namespace ilre::cli {
-namespace {
 
 int LayersForRetrieval(const RetrievalProfile& profile) {
   int layers = 1;
@@ -21,9 +20,7 @@ int LayersForRetrieval(const RetrievalProfile& profile) {
   return layers;
 }
 
-}  // namespace
-
-absl::StatusOr<LoadedModel> LoadModel(const Settings& settings, Layers layers) {
+absl::StatusOr<LoadedModel> LoadModel(const Settings& settings, Layers layers, int least_stream_layers) {
   const auto start = std::chrono::steady_clock::now();
   SetDefaultPoolThreads(settings.threads);
   LoadedModel loaded;
@@ -38,7 +35,7 @@ absl::StatusOr<LoadedModel> LoadModel(const Settings& settings, Layers layers) {
   DecoderOptions options;
   options.device = settings.device;
   ILRE_ASSIGN_OR_RETURN(options.arithmetic, ParseArithmetic(settings.arithmetic));
-  options.stream_layers = profile.has_value() ? LayersForRetrieval(*profile) : 0;
+  options.stream_layers = std::max(least_stream_layers, profile.has_value() ? LayersForRetrieval(*profile) : 0);
   if (layers == Layers::kForRetrieval) options.num_layers = options.stream_layers;
   ILRE_ASSIGN_OR_RETURN(loaded.tokenizer, Tokenizer::Create(loaded.checkpoint->tokenizer()));
   ILRE_ASSIGN_OR_RETURN(loaded.decoder, Decoder::Load(*loaded.checkpoint, options));

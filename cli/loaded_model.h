@@ -28,6 +28,10 @@ enum class Layers {
   kWholeModel,    // all of them for answers alone: no profile, and no `retrieval`
 };
 
-absl::StatusOr<LoadedModel> LoadModel(const Settings& settings, Layers layers);
+// Layers that documents and questions run through, from the first.
+int LayersForRetrieval(const RetrievalProfile& profile);
+
+// Can stream the profile's layers, and least_stream_layers in any case.
+absl::StatusOr<LoadedModel> LoadModel(const Settings& settings, Layers layers, int least_stream_layers = 0);
 
 }  // namespace ilre::cli

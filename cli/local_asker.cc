@@ -14,11 +14,10 @@
 #include "common/model/chat_template.h"
 #include "common/store/key_store.h"
 #include "generator_service/prompt.h"
+#include "retriever_service/document_search.h"
 
 namespace ilre::cli {
 namespace {
-
-constexpr int kPageSize = 1000;
 
 using Clock = std::chrono::steady_clock;
 
@@ -46,12 +45,15 @@ class LocalAsker final : public Asker {
                              const std::function<absl::Status(absl::string_view)>& emit) const override {
     const auto start = Clock::now();
     Answer answer;
-    ILRE_ASSIGN_OR_RETURN(answer.documents, FindDocuments(question));
+    ILRE_ASSIGN_OR_RETURN(const std::vector<SearchTarget> targets, TargetsOf(question));
     RetrieveOptions options;
     options.budget = question.budget;
     options.one_look = question.one_look;
     options.should_stop = [] { return Interrupted(); };
-    ILRE_ASSIGN_OR_RETURN(answer.retrieval, retriever_->Retrieve(answer.documents, question.text, options));
+    ILRE_ASSIGN_OR_RETURN(DocumentSearch search,
+                          SearchDocuments(*retriever_, *store_, targets, question.text, options));
+    answer.documents = std::move(search.documents);
+    answer.retrieval = std::move(search.retrieval);
     if (on_spans) on_spans(answer);
     if (question.max_tokens > 0) ILRE_RETURN_IF_ERROR(Generate(question, start, emit, &answer));
     answer.total_ms = MsSince(start);
@@ -75,28 +77,14 @@ class LocalAsker final : public Asker {
   }
 
  private:
-  absl::StatusOr<std::vector<DocumentRow>> FindDocuments(const Question& question) const {
-    std::vector<DocumentRow> rows;
+  static absl::StatusOr<std::vector<SearchTarget>> TargetsOf(const Question& question) {
+    std::vector<SearchTarget> targets;
     for (const std::string& text : question.documents) {
-      ILRE_ASSIGN_OR_RETURN(const DocumentName name, ParseDocumentName(text, question.collection));
-      ILRE_ASSIGN_OR_RETURN(DocumentRow row, store_->GetDocument(name.collection, name.document));
-      rows.push_back(std::move(row));
+      ILRE_ASSIGN_OR_RETURN(const DocumentName name, ParseDocumentName(text, question.collection, /*allow_all=*/true));
+      targets.push_back({name.collection, name.document == kAllDocuments ? "" : name.document, name.ToString()});
     }
-    if (!question.documents.empty()) return rows;
-    std::string after;
-    do {
-      ILRE_ASSIGN_OR_RETURN(const KeyStoreReader::Page page,
-                            store_->ListDocuments(question.collection, kPageSize, after));
-      for (const DocumentRow& row : page.rows) {
-        if (row.state == DocumentState::kReady) rows.push_back(row);  // of a collection, what is there
-      }
-      after = page.next;
-    } while (!after.empty());
-    if (rows.empty()) {
-      return MakeError(absl::StatusCode::kNotFound, "COLLECTION_EMPTY",
-                       absl::StrCat("collection ", question.collection, " has no document that is ready"));
-    }
-    return rows;
+    if (targets.empty()) targets.push_back({question.collection, "", question.collection});
+    return targets;
   }
 
   absl::Status Generate(const Question& question, Clock::time_point start,
@@ -108,6 +96,10 @@ class LocalAsker final : public Asker {
     for (const RecalledSpan& span : answer->retrieval.spans) {
       if (!span.in_prompt) continue;
       parts.context.push_back({.text = span.text, .ids = span.ids, .after_gap = !parts.context.empty()});
+      if (answer->documents.size() > 1) {
+        const DocumentRow& row = answer->documents[span.document];
+        parts.context.back().document = absl::StrCat(row.collection, "/", row.document);
+      }
     }
     const std::vector<TokenId> prompt = BuildPrompt(*model_.tokenizer, chat_, parts);
     answer->prompt_tokens = static_cast<int>(prompt.size());

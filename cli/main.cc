@@ -187,7 +187,7 @@ void AddEval(CLI::App* app, const Settings& settings, EvalArguments* arguments, 
   eval->add_option(
           "--modes", arguments->modes,
           "Of default, one-look, no-lexical, bm25, paper, full (the whole document), window (its first and last "
-          "tokens)")
+          "tokens), gemfilter, snapkv (rivals that read all of it first: like full, within the model's context alone)")
       ->delimiter(',')
       ->capture_default_str();
   eval->add_option("--budget", arguments->budgets, "Tokens to recall: 128,512")
@@ -202,13 +202,18 @@ void AddEval(CLI::App* app, const Settings& settings, EvalArguments* arguments, 
   eval->add_option("--squad", arguments->squad, "Questions of task qa_1: a SQuAD-format file");
   eval->add_option("--holdout", arguments->holdout, "Share of its articles that are asked about, the last ones")
       ->capture_default_str();
-  eval->add_option("--squad-tokens", arguments->squad_tokens,
-                   "Ask all its held-out questions too, over one text of about so many tokens")
+  eval->add_option(
+          "--squad-tokens", arguments->squad_tokens,
+          "Ask all its held-out questions too, over one text of about so many tokens: its paragraphs, then prose")
       ->check(CLI::Range(1, 1 << 24));
+  eval->add_flag("--collection", arguments->collection, "Each paragraph of that text is a document of its own");
   eval->add_option("--hotpot", arguments->hotpot, "Questions of task qa_2: a HotpotQA-format file");
   eval->add_option("--questions", arguments->questions,
                    "Your own, one a line: {\"document\": text, \"question\": text, \"answers\": [text, ...]}");
   eval->add_option("--paper-profile", arguments->paper_profile, "Profile of mode paper");
+  eval->add_option("--attention-layer", arguments->attention_layer,
+                   "Of modes gemfilter and snapkv, from 0 [two fifths of the way up]")
+      ->check(CLI::Range(0, 1 << 10));
   eval->add_flag("--recall-only", arguments->recall_only, "Generate no answers");
   eval->callback([=, &settings] { *command = [=, &settings] { return RunEval(settings, *arguments); }; });
 }

@@ -113,10 +113,10 @@ class RemoteAsker final : public Asker {
   absl::StatusOr<std::vector<std::string>> NamesOf(const Question& question) const {
     std::vector<std::string> names;
     for (const std::string& text : question.documents) {
-      ILRE_ASSIGN_OR_RETURN(const DocumentName name, ParseDocumentName(text, question.collection));
+      ILRE_ASSIGN_OR_RETURN(const DocumentName name, ParseDocumentName(text, question.collection, /*allow_all=*/true));
       names.push_back(ResourceName(name));
     }
-    if (names.empty()) names.push_back(absl::StrCat("collections/", question.collection, "/documents/-"));
+    if (names.empty()) names.push_back(ResourceName({question.collection, kAllDocuments}));
     return names;
   }
 

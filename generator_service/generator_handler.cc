@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/base/utf8.h"
@@ -67,6 +69,12 @@ v1::Finish::Reason ReasonToProto(FinishReason reason) {
   return v1::Finish::REASON_UNSPECIFIED;
 }
 
+// "c/d" of collections/c/documents/d: as `ilre ask` names documents.
+std::string ShortName(absl::string_view resource) {
+  absl::ConsumePrefix(&resource, "collections/");
+  return absl::StrReplaceAll(resource, {{"/documents/", "/"}});
+}
+
 // The spans' tokens as they stand in the document.
 std::vector<std::vector<TokenId>> TokenIdsOf(const v1::RetrieveResponse& recalled) {
   std::vector<std::vector<TokenId>> ids;
@@ -103,6 +111,7 @@ absl::Status GeneratorHandler::Generate(const CallContext& context, const v1::Ge
     const v1::Span& span = recalled.spans(i);
     if (!span.in_prompt()) continue;
     parts.context.push_back({.text = span.text(), .ids = ids[i], .after_gap = !parts.context.empty()});
+    if (recalled.document_count() > 1) parts.context.back().document = ShortName(span.document());
   }
   const std::vector<TokenId> prompt = BuildPrompt(tokenizer_, chat_, parts);
 

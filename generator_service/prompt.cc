@@ -46,8 +46,11 @@ std::vector<TokenId> BuildPrompt(const Tokenizer& tokenizer, const ChatTemplate&
   writer.Ids(chat.head);
   writer.SetPosition(chat.user_position);
   if (!parts.context.empty()) writer.Text("Text:\n");
+  absl::string_view document;  // the one named last
   for (const ContextPiece& piece : parts.context) {
     if (piece.after_gap) writer.Text(parts.gap_mark);
+    if (piece.document != document) writer.Text(absl::StrCat("Document ", piece.document, ":\n"));
+    document = piece.document;
     if (piece.ids.empty()) {
       writer.Text(piece.text);
     } else {

@@ -18,6 +18,8 @@ struct ContextPiece {
   absl::Span<const TokenId> ids;
   // Whether something was left out between this piece and the one before.
   bool after_gap = false;
+  // Where it is from: named in the prompt before the first of consecutive pieces from one document. Empty: not named.
+  std::string document;
 };
 
 // What the model is told if nobody says otherwise.

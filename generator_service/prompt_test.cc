@@ -53,6 +53,18 @@ TEST_F(PromptTest, PutsThePartsInOrder) {
             "<|im_start|>assistant\nIt is");
 }
 
+TEST_F(PromptTest, NamesDocumentsWhereTheyChange) {
+  PromptParts parts;
+  parts.context = {{.text = "One.", .document = "c/a"},
+                   {.text = "Two.", .after_gap = true, .document = "c/a"},
+                   {.text = "Nine.", .after_gap = true, .document = "c/b"}};
+  parts.question = "How many?";
+  EXPECT_EQ(
+      Spell(BuildPrompt(*tokenizer_, chat_, parts)),
+      "<|im_start|>user\nText:\nDocument c/a:\nOne.\nTwo.\nDocument c/b:\nNine.\n\nQuestion: How many?<|im_end|>\n"
+      "<|im_start|>assistant\n");
+}
+
 TEST_F(PromptTest, LeavesOutWhatIsEmpty) {
   PromptParts parts;
   parts.question = "Why?";

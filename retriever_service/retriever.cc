@@ -34,18 +34,23 @@ bool AllHavePostings(absl::Span<const DocumentRow> documents) {
 
 }  // namespace
 
+absl::Status Retriever::CheckDocument(const DocumentRow& row) const {
+  if (row.state == DocumentState::kReady) return CheckSameModel(row, model_);
+  return MakeError(absl::StatusCode::kFailedPrecondition, "DOCUMENT_NOT_READY",
+                   absl::StrCat("document ", row.collection, "/", row.document, " is ", DocumentStateName(row.state),
+                                row.failure.empty() ? "" : absl::StrCat(": ", row.failure)));
+}
+
 absl::Status Retriever::CheckDocuments(absl::Span<const DocumentRow> documents) const {
   if (documents.empty()) return errors::InvalidArgument("no document to search");
+  absl::Status first;
+  size_t failed = 0;
   for (const DocumentRow& row : documents) {
-    const std::string name = absl::StrCat("document ", row.collection, "/", row.document);
-    if (row.state != DocumentState::kReady) {
-      return MakeError(absl::StatusCode::kFailedPrecondition, "DOCUMENT_NOT_READY",
-                       absl::StrCat(name, " is ", DocumentStateName(row.state),
-                                    row.failure.empty() ? "" : absl::StrCat(": ", row.failure)));
-    }
-    ILRE_RETURN_IF_ERROR(CheckSameModel(row, model_));
+    const absl::Status status = CheckDocument(row);
+    if (!status.ok() && ++failed == 1) first = status;
   }
-  return absl::OkStatus();
+  if (failed <= 1) return first;
+  return Annotate(first, absl::StrCat(failed, " of ", documents.size(), " documents cannot be searched; the first"));
 }
 
 // Scores and chooses; fills in looks and times.

@@ -38,7 +38,7 @@ class Retriever {
   Retriever(const RetrievalModel& model, const KeyStoreReader& store) : model_(model), store_(store) {}
 
   // Errors: INVALID_ARGUMENT (question, budget, no documents); FAILED_PRECONDITION with reason DOCUMENT_NOT_READY or
-  // MODEL_MISMATCH; DATA_LOSS naming document and block.
+  // MODEL_MISMATCH, naming the first such document and saying how many there are; DATA_LOSS naming document and block.
   absl::StatusOr<Retrieval> Retrieve(absl::Span<const DocumentRow> documents, absl::string_view question,
                                      const RetrieveOptions& options) const;
 
@@ -47,6 +47,7 @@ class Retriever {
                                                       absl::string_view question) const;
 
  private:
+  absl::Status CheckDocument(const DocumentRow& row) const;
   absl::Status CheckDocuments(absl::Span<const DocumentRow> documents) const;
   absl::StatusOr<std::vector<ScoredSegment>> Choose(absl::Span<const DocumentRow> documents,
                                                     const EncodedQuestion& question, int budget,

@@ -4,7 +4,6 @@
 #include <string>
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "common/api/resource_name.h"
 #include "common/base/errors.h"
@@ -19,58 +18,29 @@ namespace {
 constexpr int kMaxNames = 10'000, kMaxBudget = 1 << 20;
 constexpr int kDefaultParts = 512, kMaxParts = 4096;
 constexpr int kDefaultTextBytes = 64 << 10, kMaxTextBytes = 1 << 20;
-constexpr int kListPage = 1000;
 
 // What is still wrong with a request whose other fields were checked is its question.
 absl::Status OfQuestion(const absl::Status& status) {
   return absl::IsInvalidArgument(status) ? WithField(status, "question") : status;
 }
 
-absl::Status AddCollection(const KeyStoreReader& store, const std::string& collection, const CallContext& context,
-                           std::vector<DocumentRow>* rows) {
-  std::string after;
-  do {
-    ILRE_RETURN_IF_ERROR(context.Check("listing the collection"));
-    ILRE_ASSIGN_OR_RETURN(auto page, store.ListDocuments(collection, kListPage, after));
-    for (DocumentRow& row : page.rows) {
-      if (row.state == DocumentState::kReady) rows->push_back(std::move(row));
-    }
-    after = std::move(page.next);
-  } while (!after.empty());
-  return absl::OkStatus();
-}
-
 }  // namespace
 
-absl::StatusOr<std::vector<DocumentRow>> RetrieverHandler::FindDocuments(const CallContext& context,
-                                                                         const v1::RetrieveRequest& request) const {
+absl::StatusOr<std::vector<SearchTarget>> RetrieverHandler::ParseNames(const CallContext& context,
+                                                                       const v1::RetrieveRequest& request) {
   if (request.names().empty()) return errors::InvalidField("names", "is empty");
   if (request.names_size() > kMaxNames) {
     return errors::InvalidField("names", absl::StrCat("has ", request.names_size(), " names; at most ", kMaxNames));
   }
-  std::vector<DocumentRow> found;
+  std::vector<SearchTarget> targets;
   for (int i = 0; i < request.names_size(); ++i) {
     const std::string field = absl::StrCat("names[", i, "]");
-    ILRE_ASSIGN_OR_RETURN(const StoredName name,
+    ILRE_ASSIGN_OR_RETURN(StoredName name,
                           ParseDocumentName(request.names(i), context.tenant, field, /*allow_all=*/true));
-    if (name.document == kAllDocuments) {
-      ILRE_RETURN_IF_ERROR(AddCollection(store_, name.collection, context, &found));
-      continue;
-    }
-    auto row = store_.GetDocument(name.collection, name.document);
-    if (!row.ok()) return WithResource(row.status(), request.names(i));
-    found.push_back(*std::move(row));
+    if (name.document == kAllDocuments) name.document.clear();
+    targets.push_back({std::move(name.collection), std::move(name.document), request.names(i)});
   }
-  if (found.empty()) {
-    return WithResource(MakeError(absl::StatusCode::kNotFound, "COLLECTION_EMPTY", "no document is ready there"),
-                        request.names(0));
-  }
-  absl::flat_hash_set<uint64_t> seen;
-  std::vector<DocumentRow> rows;  // each once, where it was named first
-  for (DocumentRow& row : found) {
-    if (seen.insert(row.uid).second) rows.push_back(std::move(row));
-  }
-  return rows;
+  return targets;
 }
 
 absl::Status RetrieverHandler::Retrieve(const CallContext& context, const v1::RetrieveRequest& request,
@@ -80,17 +50,18 @@ absl::Status RetrieverHandler::Retrieve(const CallContext& context, const v1::Re
     return errors::InvalidField("budget", absl::StrCat("is ", request.budget(), ", outside 0 to ", kMaxBudget));
   }
   if (request.question().empty()) return errors::InvalidField("question", "is empty");
-  ILRE_ASSIGN_OR_RETURN(const std::vector<DocumentRow> rows, FindDocuments(context, request));
+  ILRE_ASSIGN_OR_RETURN(const std::vector<SearchTarget> targets, ParseNames(context, request));
   RetrieveOptions options;
   options.budget = request.budget();
   options.one_look = request.single_look();
   options.should_stop = [&] { return context.ShouldStop(); };
-  auto retrieval = retriever_.Retrieve(rows, request.question(), options);
-  if (absl::IsCancelled(retrieval.status())) ILRE_RETURN_IF_ERROR(context.Check("the search"));
-  if (!retrieval.ok()) return HideTenant(OfQuestion(retrieval.status()), context.tenant);
-  for (const RecalledSpan& span : retrieval->spans) {
+  const auto search = SearchDocuments(retriever_, store_, targets, request.question(), options);
+  if (absl::IsCancelled(search.status())) ILRE_RETURN_IF_ERROR(context.Check("the search"));
+  if (!search.ok()) return HideTenant(OfQuestion(search.status()), context.tenant);
+  const Retrieval& retrieval = search->retrieval;
+  for (const RecalledSpan& span : retrieval.spans) {
     v1::Span* out = response->add_spans();
-    const DocumentRow& row = rows[span.document];
+    const DocumentRow& row = search->documents[span.document];
     out->set_document(DocumentResourceName(row.collection, row.document));
     out->set_token_begin(span.token_begin);
     out->set_token_end(span.token_end);
@@ -101,16 +72,16 @@ absl::Status RetrieverHandler::Retrieve(const CallContext& context, const v1::Re
     out->set_text(Utf8Repaired(span.text));
     if (request.include_token_ids()) out->mutable_token_ids()->Assign(span.ids.begin(), span.ids.end());
   }
-  response->set_document_tokens(static_cast<int64_t>(retrieval->document_tokens));
-  response->set_document_count(static_cast<int64_t>(rows.size()));
-  response->set_recalled_tokens(retrieval->recalled_tokens);
+  response->set_document_tokens(static_cast<int64_t>(retrieval.document_tokens));
+  response->set_document_count(static_cast<int64_t>(search->documents.size()));
+  response->set_recalled_tokens(retrieval.recalled_tokens);
   v1::Timings* timings = response->mutable_timings();
   timings->set_queue_ms(queue_ms);
-  timings->set_query_ms(retrieval->query_ms);
-  timings->set_score_ms(retrieval->score_ms);
-  response->set_look_count(retrieval->looks);
-  timings->set_second_look_ms(retrieval->second_look_ms);
-  timings->set_rerank_ms(retrieval->rerank_ms);
+  timings->set_query_ms(retrieval.query_ms);
+  timings->set_score_ms(retrieval.score_ms);
+  response->set_look_count(retrieval.looks);
+  timings->set_second_look_ms(retrieval.second_look_ms);
+  timings->set_rerank_ms(retrieval.rerank_ms);
   timings->set_total_ms(context.MsSinceArrival());
   return absl::OkStatus();
 }

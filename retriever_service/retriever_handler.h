@@ -9,6 +9,7 @@
 #include "common/retrieval/retrieval_model.h"
 #include "common/store/key_store.h"
 #include "ilre/v1/retriever.pb.h"
+#include "retriever_service/document_search.h"
 #include "retriever_service/retriever.h"
 
 namespace ilre {
@@ -25,9 +26,8 @@ class RetrieverHandler {
   absl::Status ReadText(const CallContext& context, const v1::ReadTextRequest& request, v1::ReadTextResponse* response);
 
  private:
-  // The rows of request.names, each document once.
-  absl::StatusOr<std::vector<DocumentRow>> FindDocuments(const CallContext& context,
-                                                         const v1::RetrieveRequest& request) const;
+  static absl::StatusOr<std::vector<SearchTarget>> ParseNames(const CallContext& context,
+                                                              const v1::RetrieveRequest& request);
 
   const Retriever retriever_;
   KeyStoreReader& store_;

@@ -55,6 +55,9 @@ absl::Status CheckArguments(const EvalArguments& arguments) {
   if (arguments.squad_tokens > 0 && arguments.squad.empty()) {
     return errors::InvalidArgument("eval: --squad-tokens without --squad");
   }
+  if (arguments.collection && arguments.squad_tokens == 0) {
+    return errors::InvalidArgument("eval: --collection without --squad-tokens");
+  }
   if (arguments.lengths.empty() && arguments.squad_tokens == 0 && arguments.questions.empty()) {
     return errors::InvalidArgument("eval: nothing to do: give --lengths, --squad-tokens or --questions");
   }
@@ -63,13 +66,15 @@ absl::Status CheckArguments(const EvalArguments& arguments) {
 
 absl::StatusOr<Inputs> ReadInputs(const EvalArguments& arguments, const Tokenizer& tokenizer) {
   Inputs inputs;
-  if (!arguments.lengths.empty()) {
+  if (!arguments.squad.empty()) {
+    ILRE_ASSIGN_OR_RETURN(inputs.squad, ReadSquadPassages(arguments.squad, arguments.holdout));
+  }
+  int64_t squad_tokens = 0;
+  for (const Passage& passage : inputs.squad) squad_tokens += CountTokens(tokenizer, passage.text);
+  if (!arguments.lengths.empty() || squad_tokens < arguments.squad_tokens) {
     ILRE_ASSIGN_OR_RETURN(const std::string text, ReadProse(arguments.prose));
     ILRE_ASSIGN_OR_RETURN(inputs.prose, MakeProse(tokenizer, text));
     inputs.has_prose = true;
-  }
-  if (!arguments.squad.empty()) {
-    ILRE_ASSIGN_OR_RETURN(inputs.squad, ReadSquadPassages(arguments.squad, arguments.holdout));
   }
   if (!arguments.hotpot.empty()) {
     ILRE_ASSIGN_OR_RETURN(inputs.hotpot, ReadHotpotPassages(arguments.hotpot));
@@ -78,6 +83,23 @@ absl::StatusOr<Inputs> ReadInputs(const EvalArguments& arguments, const Tokenize
     ILRE_ASSIGN_OR_RETURN(inputs.user, ReadUserSamples(arguments.questions));
   }
   return inputs;
+}
+
+// All held-out questions over one text, or over its paragraphs as documents of a collection.
+void AddSquadJobs(const EvalArguments& arguments, const Inputs& inputs, const Tokenizer& tokenizer,
+                  std::vector<Job>* jobs) {
+  const auto set = std::make_shared<const QuestionSet>(SquadQuestions(
+      tokenizer, inputs.squad, inputs.has_prose ? &inputs.prose : nullptr, arguments.squad_tokens, arguments.seed));
+  for (size_t i = 0; i < set->samples.size(); ++i) {
+    const Sample& sample = set->samples[i];
+    jobs->push_back({sample.task, sample.length, sample.index,
+                     [set, i, is_collection = arguments.collection]() -> absl::StatusOr<Sample> {
+                       Sample made = set->samples[i];
+                       made.document = set->document;
+                       if (is_collection) made.document_ends = set->ends;
+                       return made;
+                     }});
+  }
 }
 
 std::vector<Job> PlanJobs(const EvalArguments& arguments, const Inputs& inputs, const TaskSources& sources,
@@ -90,10 +112,7 @@ std::vector<Job> PlanJobs(const EvalArguments& arguments, const Inputs& inputs, 
                       [samples, i]() -> absl::StatusOr<Sample> { return (*samples)[i]; }});
     }
   };
-  if (arguments.squad_tokens > 0) {
-    add_all(std::make_shared<const std::vector<Sample>>(
-        SquadSamples(tokenizer, inputs.squad, arguments.squad_tokens, arguments.seed)));
-  }
+  if (arguments.squad_tokens > 0) AddSquadJobs(arguments, inputs, tokenizer, &jobs);
   if (!inputs.user.empty()) add_all(std::make_shared<const std::vector<Sample>>(inputs.user));
   for (const int length : arguments.lengths) {
     for (int index = 0; index < arguments.samples; ++index) {  // by sample: stopped early, every task has some
@@ -150,14 +169,15 @@ absl::Status RunEval(const Settings& settings, const EvalArguments& arguments) {
   std::filesystem::create_directories(arguments.output, error);
   if (error) return ErrnoError(error.value(), absl::StrCat("cannot make the folder ", arguments.output));
   InstallInterruptHandler();
-  ILRE_ASSIGN_OR_RETURN(const auto evaluator,
-                        Evaluator::Open(settings, arguments.modes,
-                                        {.paper_profile = arguments.paper_profile, .answers = !arguments.recall_only}));
+  ILRE_ASSIGN_OR_RETURN(const auto evaluator, Evaluator::Open(settings, arguments.modes,
+                                                              {.paper_profile = arguments.paper_profile,
+                                                               .answers = !arguments.recall_only,
+                                                               .attention_layer = arguments.attention_layer}));
   ILRE_ASSIGN_OR_RETURN(const Inputs inputs, ReadInputs(arguments, evaluator->tokenizer()));
   TaskSources sources{.tokenizer = &evaluator->tokenizer(), .prose = &inputs.prose};
   if (!inputs.squad.empty()) sources.squad = &inputs.squad;
   if (!inputs.hotpot.empty()) sources.hotpot = &inputs.hotpot;
-  if (inputs.has_prose && arguments.tasks.empty()) {
+  if (!arguments.lengths.empty() && arguments.tasks.empty()) {
     for (const std::string& task : RulerTasks()) {
       if (!CanMake(sources, task)) std::fprintf(stderr, "ilre: without %s: no file of questions\n", task.c_str());
     }
@@ -165,7 +185,8 @@ absl::Status RunEval(const Settings& settings, const EvalArguments& arguments) {
   ILRE_ASSIGN_OR_RETURN(const auto log,
                         ResultLog::Open(absl::StrCat(arguments.output, "/results.jsonl"),
                                         absl::StrCat("{\"model_and_profile\": \"", evaluator->Fingerprint(),
-                                                     "\", \"seed\": ", arguments.seed, "}")));
+                                                     "\", \"seed\": ", arguments.seed,
+                                                     arguments.collection ? ", \"collection\": true" : "", "}")));
   const std::vector<Job> jobs = PlanJobs(arguments, inputs, sources, evaluator->tokenizer());
   const absl::Status status = RunJobs(arguments, jobs, evaluator.get(), log.get());
   if (!log->results().empty()) {  // what is known so far, also where it ends early

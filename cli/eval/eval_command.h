@@ -22,8 +22,10 @@ struct EvalArguments {
   std::string squad, hotpot;  // files of qa_1 and qa_2
   double holdout = 0.25;      // share of the SQuAD file's articles that are asked about, the last
   int squad_tokens = 0;       // also ask all held-out questions, over one text of so many tokens
+  bool collection = false;    // its paragraphs are documents of their own
   std::string questions;      // a file of users' own
   std::string paper_profile;  // of mode paper
+  int attention_layer = -1;   // of modes gemfilter and snapkv; -1: two fifths of the way up
   bool recall_only = false;   // no answers are generated
 };
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "cli/eval/scoring.h"
@@ -19,7 +21,8 @@
 namespace ilre::cli {
 namespace {
 
-constexpr int kWindowSinks = 32;  // tokens from the document's beginning in mode "window"
+// GemFilter's authors take layer 13 of the 32 of Llama 3.1: about this share of any model.
+constexpr int64_t kGemFilterLayer = 13, kGemFilterLayers = 32;
 
 absl::Status ChangeProfile(const std::string& mode, RetrievalProfile* profile) {
   if (mode == "one-look") {
@@ -38,7 +41,19 @@ absl::Status ChangeProfile(const std::string& mode, RetrievalProfile* profile) {
   return absl::OkStatus();
 }
 
-bool Retrieves(const std::string& mode) { return mode != "full" && mode != "window"; }
+bool SelectsTokens(const std::string& mode) { return mode == "gemfilter" || mode == "snapkv"; }
+bool Retrieves(const std::string& mode) { return mode != "full" && mode != "window" && !SelectsTokens(mode); }
+
+// Runs of consecutive tokens, which are given in order, as ranges less `first`.
+std::vector<std::pair<size_t, size_t>> RangesOf(const std::vector<int64_t>& tokens, int64_t first) {
+  std::vector<std::pair<size_t, size_t>> ranges;
+  for (const int64_t token : tokens) {
+    const auto place = static_cast<size_t>(token - first);
+    if (ranges.empty() || ranges.back().second != place) ranges.push_back({place, place});
+    ranges.back().second = place + 1;
+  }
+  return ranges;
+}
 
 absl::StatusOr<std::string> MakeTemporaryFolder() {
   std::error_code error;
@@ -49,28 +64,21 @@ absl::StatusOr<std::string> MakeTemporaryFolder() {
 
 }  // namespace
 
-struct Evaluator::Context {
-  std::vector<RecalledSpan> spans;  // those in the prompt
-  std::vector<ByteRange> in_prompt, recalled;
-  int recalled_tokens = 0, looks = 0;
-  int document_tokens = 0;
-  double retrieval_ms = 0;
-};
-
-struct Evaluator::StoredDocument {
-  ~StoredDocument() {
+struct Evaluator::StoredDocuments {
+  ~StoredDocuments() {
     store.reset();
     std::error_code ignored;
     std::filesystem::remove_all(folder, ignored);
   }
   std::string folder;
   std::unique_ptr<KeyStore> store;
-  DocumentRow row;
+  std::vector<DocumentRow> rows;
+  std::vector<uint64_t> begins;  // [rows] in the sample's document
 };
 
 const std::vector<std::string>& EvalModes() {
-  static const auto* const modes =
-      new std::vector<std::string>{"default", "one-look", "no-lexical", "bm25", "paper", "full", "window"};
+  static const auto* const modes = new std::vector<std::string>{"default", "one-look", "no-lexical", "bm25",  "paper",
+                                                                "full",    "window",   "gemfilter",  "snapkv"};
   return *modes;
 }
 
@@ -82,19 +90,27 @@ absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Open(const Settings& setti
                                                            const EvaluatorOptions& options) {
   std::unique_ptr<Evaluator> evaluator(new Evaluator);
   evaluator->options_ = options;
-  const bool paper = std::count(modes.begin(), modes.end(), "paper") > 0;  // it may need deeper layers
+  const bool deep = std::any_of(modes.begin(), modes.end(), [](const std::string& mode) {  // needs more layers
+    return mode == "paper" || SelectsTokens(mode);
+  });
+  std::optional<RetrievalProfile> paper;
+  if (std::count(modes.begin(), modes.end(), "paper") > 0) {
+    if (options.paper_profile.empty()) return errors::InvalidArgument("mode paper needs --paper-profile FILE.json");
+    ILRE_ASSIGN_OR_RETURN(paper, LoadProfile(options.paper_profile));
+  }
   ILRE_ASSIGN_OR_RETURN(evaluator->model_,
-                        LoadModel(settings, options.answers || paper ? Layers::kAll : Layers::kForRetrieval));
+                        LoadModel(settings, options.answers || deep ? Layers::kAll : Layers::kForRetrieval,
+                                  paper.has_value() ? LayersForRetrieval(*paper) : 0));
   const LoadedModel& model = evaluator->model_;
+  if (evaluator->AttentionLayer() >= model.checkpoint->config().num_layers) {
+    return errors::InvalidArgument(absl::StrCat("the model has no layer ", options.attention_layer));
+  }
   ILRE_ASSIGN_OR_RETURN(evaluator->chat_, MakeChatTemplate(*model.tokenizer));
   evaluator->generator_ = std::make_unique<Generator>(*model.decoder, *model.tokenizer);
   for (const std::string& mode : modes) {
     if (!Retrieves(mode)) continue;
     RetrievalProfile profile = model.retrieval->profile();
-    if (mode == "paper") {
-      if (options.paper_profile.empty()) return errors::InvalidArgument("mode paper needs --paper-profile FILE.json");
-      ILRE_ASSIGN_OR_RETURN(profile, LoadProfile(options.paper_profile));
-    }
+    if (mode == "paper") profile = *paper;
     ILRE_RETURN_IF_ERROR(ChangeProfile(mode, &profile));
     ILRE_ASSIGN_OR_RETURN(
         evaluator->models_[mode],
@@ -109,73 +125,90 @@ std::string Evaluator::Fingerprint() const {
                       profile.name, options_.answers ? "" : "-recall-only");
 }
 
-absl::StatusOr<Evaluator::StoredDocument*> Evaluator::Stored(const std::string& document, const RetrievalModel& model) {
-  std::unique_ptr<StoredDocument>& slot = stored_[model.encoding_fingerprint()];
+absl::StatusOr<Evaluator::StoredDocuments*> Evaluator::Stored(const Sample& sample, const RetrievalModel& model) {
+  std::unique_ptr<StoredDocuments>& slot = stored_[model.encoding_fingerprint()];
   if (slot != nullptr) return slot.get();
-  auto stored = std::make_unique<StoredDocument>();
+  auto stored = std::make_unique<StoredDocuments>();
   ILRE_ASSIGN_OR_RETURN(stored->folder, MakeTemporaryFolder());
   ILRE_ASSIGN_OR_RETURN(stored->store, OpenKeyStore(stored->folder + "/store", {}));
   IngestOptions options;
   options.should_stop = [] { return Interrupted(); };
-  ILRE_ASSIGN_OR_RETURN(const auto ingest,
-                        DocumentIngest::Begin(*stored->store, model, "eval", "document", false, options));
-  ILRE_RETURN_IF_ERROR(ingest->Write(document));
-  ILRE_RETURN_IF_ERROR(ingest->Finish());
-  stored->row = ingest->row();
+  std::vector<uint64_t> ends = sample.document_ends;
+  if (ends.empty()) ends.push_back(sample.document.size());
+  uint64_t begin = 0;
+  for (const uint64_t end : ends) {
+    const std::string name = absl::StrCat("d", stored->rows.size() + 1);
+    ILRE_ASSIGN_OR_RETURN(const auto ingest,
+                          DocumentIngest::Begin(*stored->store, model, "eval", name, false, options));
+    ILRE_RETURN_IF_ERROR(ingest->Write(absl::string_view(sample.document).substr(begin, end - begin)));
+    ILRE_RETURN_IF_ERROR(ingest->Finish());
+    stored->rows.push_back(ingest->row());
+    stored->begins.push_back(std::exchange(begin, end));
+  }
   slot = std::move(stored);
   return slot.get();
 }
 
-absl::StatusOr<Evaluator::Context> Evaluator::Retrieve(const Sample& sample, const RetrievalModel& model, int budget) {
-  ILRE_ASSIGN_OR_RETURN(StoredDocument * stored, Stored(sample.document, model));
+absl::StatusOr<EvalContext> Evaluator::Recall(const Sample& sample, const RetrievalModel& model, int budget) {
+  ILRE_ASSIGN_OR_RETURN(StoredDocuments * stored, Stored(sample, model));
   RetrieveOptions options;
   options.budget = budget;
   options.should_stop = [] { return Interrupted(); };
   const Retriever retriever(model, *stored->store);
-  ILRE_ASSIGN_OR_RETURN(Retrieval retrieval, retriever.Retrieve({stored->row}, sample.question, options));
-  Context context;
-  context.recalled_tokens = retrieval.recalled_tokens;
-  context.looks = retrieval.looks;
-  context.document_tokens = static_cast<int>(retrieval.document_tokens);
-  context.retrieval_ms = retrieval.query_ms + retrieval.score_ms + retrieval.second_look_ms + retrieval.rerank_ms;
-  for (RecalledSpan& span : retrieval.spans) {
-    context.recalled.push_back({span.byte_begin, span.byte_end});
-    if (!span.in_prompt) continue;
-    context.in_prompt.push_back({span.byte_begin, span.byte_end});
-    context.spans.push_back(std::move(span));
-  }
-  return context;
+  ILRE_ASSIGN_OR_RETURN(Retrieval retrieval, retriever.Retrieve(stored->rows, sample.question, options));
+  return RecalledContext(std::move(retrieval), stored->rows, stored->begins);
 }
 
-Evaluator::Context Evaluator::WholeDocument(const Sample& sample) const {
-  Context context;
-  RecalledSpan& span = context.spans.emplace_back();
-  span.text = sample.document;
-  span.ids = model_.tokenizer->EncodeIds(sample.document, SpecialTokens::kPlainText, TextPosition::kContinued);
-  context.in_prompt = context.recalled = {{0, sample.document.size()}};
-  context.recalled_tokens = context.document_tokens = static_cast<int>(span.ids.size());
-  return context;
+// Of the document's tokens the best by attention in the prompt that holds them all; question and instruction, which a
+// rival might drop as well, stay whole.
+absl::StatusOr<absl::optional<EvalContext>> Evaluator::SelectTokens(const Sample& sample, const Tokens& tokens,
+                                                                    const std::string& mode, int budget) {
+  const std::vector<TokenId> prompt =
+      PromptOf(sample, ContextOfTokens(tokens, sample.document, {{0, tokens.ids.size()}}));
+  if (!FitsModel(sample, prompt)) return absl::optional<EvalContext>();
+  if (prompt != attended_prompt_) {
+    ILRE_ASSIGN_OR_RETURN(attention_,
+                          PrefillTo(*model_.decoder, prompt, AttentionLayer(), [] { return !Interrupted(); }));
+    attended_prompt_ = prompt;
+  }
+  const auto begin = std::search(prompt.begin(), prompt.end(), tokens.ids.begin(), tokens.ids.end()) - prompt.begin();
+  const std::vector<float> scores = mode == "snapkv" ? SnapKvScores(attention_) : GemFilterScores(attention_);
+  const auto best = BestTokens(scores, begin, begin + static_cast<int64_t>(tokens.ids.size()), budget);
+  EvalContext context = ContextOfTokens(tokens, sample.document, RangesOf(best, begin));
+  context.marks_gaps = false;  // as published: the tokens alone
+  return absl::optional<EvalContext>(std::move(context));
 }
 
-Evaluator::Context Evaluator::Window(const Sample& sample, int budget) const {
-  const auto tokens = model_.tokenizer->Encode(sample.document, SpecialTokens::kPlainText, TextPosition::kContinued);
-  const size_t n = tokens.ids.size();
-  const size_t first = std::min<size_t>({n, kWindowSinks, static_cast<size_t>(budget) / 2});
-  const size_t last = std::min(n - first, static_cast<size_t>(budget) - first);
-  Context context;
-  context.document_tokens = static_cast<int>(n);
-  context.recalled_tokens = static_cast<int>(first + last);
-  for (const auto& [begin, end] : {std::pair<size_t, size_t>{0, first}, {n - last, n}}) {
-    if (begin == end) continue;
-    const uint64_t byte_begin = begin == 0 ? 0 : tokens.ends[begin - 1], byte_end = tokens.ends[end - 1];
-    RecalledSpan& span = context.spans.emplace_back();
-    span.text = sample.document.substr(byte_begin, byte_end - byte_begin);
-    span.ids.assign(tokens.ids.begin() + static_cast<std::ptrdiff_t>(begin),
-                    tokens.ids.begin() + static_cast<std::ptrdiff_t>(end));
-    context.in_prompt.push_back({byte_begin, byte_end});
+absl::StatusOr<absl::optional<EvalContext>> Evaluator::Choose(const Sample& sample, const std::string& mode,
+                                                              int budget) {
+  if (Retrieves(mode)) {
+    ILRE_ASSIGN_OR_RETURN(EvalContext context, Recall(sample, *models_.at(mode), budget));
+    return absl::optional<EvalContext>(std::move(context));
   }
-  context.recalled = context.in_prompt;
-  return context;
+  const Tokens tokens = model_.tokenizer->Encode(sample.document, SpecialTokens::kPlainText, TextPosition::kContinued);
+  if (SelectsTokens(mode)) return SelectTokens(sample, tokens, mode, budget);
+  if (mode == "window") return absl::optional<EvalContext>(WindowContext(tokens, sample.document, budget));
+  EvalContext whole = ContextOfTokens(tokens, sample.document, {{0, tokens.ids.size()}});
+  if (!FitsModel(sample, PromptOf(sample, whole))) return absl::optional<EvalContext>();
+  return absl::optional<EvalContext>(std::move(whole));
+}
+
+std::vector<TokenId> Evaluator::PromptOf(const Sample& sample, const EvalContext& context) const {
+  PromptParts parts;
+  parts.context = PiecesOf(sample, context);
+  parts.question = sample.question;
+  parts.instruction = sample.instruction;
+  parts.answer_prefix = sample.answer_prefix;
+  return BuildPrompt(*model_.tokenizer, chat_, parts);
+}
+
+bool Evaluator::FitsModel(const Sample& sample, const std::vector<TokenId>& prompt) const {
+  return static_cast<int64_t>(prompt.size()) + sample.max_answer_tokens <= model_.checkpoint->config().context_length;
+}
+
+int Evaluator::AttentionLayer() const {
+  if (options_.attention_layer >= 0) return options_.attention_layer;
+  return static_cast<int>(model_.checkpoint->config().num_layers * kGemFilterLayer / kGemFilterLayers);
 }
 
 // Greedy. Ends as soon as nothing that comes can make the answer better: all references are in it.
@@ -198,33 +231,19 @@ absl::StatusOr<std::string> Evaluator::Answer(const Sample& sample, const std::v
 
 absl::StatusOr<absl::optional<EvalResult>> Evaluator::Evaluate(const Sample& sample, const std::string& mode,
                                                                int budget) {
-  if (sample.document != document_) {
+  if (sample.document != document_ || sample.document_ends != document_ends_) {
     stored_.clear();
     answers_.clear();
     document_ = sample.document;
+    document_ends_ = sample.document_ends;
   }
-  Context context;
-  if (mode == "full") {
-    context = WholeDocument(sample);
-  } else if (mode == "window") {
-    context = Window(sample, budget);
-  } else {
-    ILRE_ASSIGN_OR_RETURN(context, Retrieve(sample, *models_.at(mode), budget));
-  }
-  PromptParts parts;
-  parts.question = sample.question;
-  parts.instruction = sample.instruction;
-  parts.answer_prefix = sample.answer_prefix;
-  if (!sample.preamble.empty()) parts.context.push_back({.text = sample.preamble});
+  ILRE_ASSIGN_OR_RETURN(const absl::optional<EvalContext> chosen, Choose(sample, mode, budget));
+  if (!chosen.has_value()) return absl::optional<EvalResult>();
+  const EvalContext& context = *chosen;
   EvalResult result{
       .task = sample.task, .mode = mode, .length = sample.length, .index = sample.index, .budget = budget};
-  for (const RecalledSpan& span : context.spans) {
-    parts.context.push_back({.text = span.text, .ids = span.ids, .after_gap = result.context_tokens > 0});
-    result.context_tokens += static_cast<int>(span.ids.size());
-  }
-  const std::vector<TokenId> prompt = BuildPrompt(*model_.tokenizer, chat_, parts);
-  const int64_t needed = static_cast<int64_t>(prompt.size()) + sample.max_answer_tokens;
-  if (mode == "full" && needed > model_.checkpoint->config().context_length) return absl::optional<EvalResult>();
+  for (const EvalContext::Piece& piece : context.pieces) result.context_tokens += static_cast<int>(piece.ids.size());
+  const std::vector<TokenId> prompt = PromptOf(sample, context);
   result.recalled_tokens = context.recalled_tokens;
   result.document_tokens = context.document_tokens;
   result.prompt_tokens = static_cast<int>(prompt.size());

@@ -18,7 +18,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr uint64_t kMaxFileBytes = uint64_t{1} << 30;
-constexpr int kAnswerTokens = 32;
+constexpr int kAnswerTokens = 32, kHeadingTokens = 8, kFillerTokens = 500;
 
 bool IsText(const Json& object, const char* field) {
   return object.is_object() && object.contains(field) && object[field].is_string();
@@ -54,6 +54,22 @@ bool ReadUserLine(const std::string& line, Sample* sample) {
     sample->answers.push_back(answer.get<std::string>());
   }
   return !sample->document.empty() && !sample->question.empty();
+}
+
+// All of the prose, in pieces of whole sentences.
+std::vector<Passage> ProsePassages(const Prose& prose) {
+  std::vector<Passage> passages;
+  int tokens = kFillerTokens;
+  for (size_t i = 0; i < prose.sentences.size(); ++i) {
+    if (tokens >= kFillerTokens) {
+      passages.emplace_back();
+      tokens = 0;
+    }
+    std::string& text = passages.back().text;
+    absl::StrAppend(&text, text.empty() ? "" : " ", prose.sentences[i]);
+    tokens += prose.tokens[i];
+  }
+  return passages;
 }
 
 void AskPlainly(const char* task, int index, Sample* sample) {
@@ -101,8 +117,8 @@ absl::StatusOr<std::vector<Passage>> ReadHotpotPassages(const std::string& path)
   return passages;
 }
 
-std::vector<Sample> SquadSamples(const Tokenizer& tokenizer, const std::vector<Passage>& passages, int max_tokens,
-                                 uint64_t seed) {
+QuestionSet SquadQuestions(const Tokenizer& tokenizer, const std::vector<Passage>& passages, const Prose* prose,
+                           int max_tokens, uint64_t seed) {
   Random random(seed);
   std::vector<const Passage*> order;
   for (const Passage& passage : passages) order.push_back(&passage);
@@ -110,30 +126,36 @@ std::vector<Sample> SquadSamples(const Tokenizer& tokenizer, const std::vector<P
   std::stable_partition(order.begin(), order.end(), [](const Passage* p) { return !p->questions.empty(); });
   std::vector<const Passage*> chosen;
   int tokens = 0;
-  for (const Passage* passage : order) {
-    tokens += CountTokens(tokenizer, passage->text) + 8;
-    if (passage->questions.empty() && tokens > max_tokens) break;
-    chosen.push_back(passage);
-  }
+  const auto take = [&](const Passage& passage) {
+    tokens += CountTokens(tokenizer, passage.text) + kHeadingTokens;
+    if (passage.questions.empty() && tokens > max_tokens) return false;
+    chosen.push_back(&passage);
+    return true;
+  };
+  bool has_room = true;
+  for (size_t i = 0; i < order.size() && has_room; ++i) has_room = take(*order[i]);
+  std::vector<Passage> fillers;
+  if (has_room && prose != nullptr) fillers = ProsePassages(*prose);
+  random.Shuffle(fillers);
+  for (size_t i = 0; i < fillers.size() && has_room; ++i) has_room = take(fillers[i]);
   random.Shuffle(chosen);
-  Sample common;
-  std::vector<Sample> samples;
+  QuestionSet set;
   for (size_t i = 0; i < chosen.size(); ++i) {
-    absl::StrAppend(&common.document, "Document ", i + 1, ":\n");
-    const uint64_t begin = common.document.size();
+    absl::StrAppend(&set.document, "Document ", i + 1, ":\n");
+    const uint64_t begin = set.document.size();
     for (const Passage::Question& question : chosen[i]->questions) {
       if (question.answer.end == question.answer.begin) continue;
-      Sample& sample = samples.emplace_back();
-      AskPlainly("squad", static_cast<int>(samples.size()) - 1, &sample);
+      Sample& sample = set.samples.emplace_back();
+      AskPlainly("squad", static_cast<int>(set.samples.size()) - 1, &sample);
       sample.length = max_tokens;
       sample.question = question.question;
       sample.answers = question.answers;
       sample.gold = {{begin + question.answer.begin, begin + question.answer.end}};
     }
-    absl::StrAppend(&common.document, chosen[i]->text, "\n\n");
+    absl::StrAppend(&set.document, chosen[i]->text, "\n\n");
+    set.ends.push_back(set.document.size());
   }
-  for (Sample& sample : samples) sample.document = common.document;
-  return samples;
+  return set;
 }
 
 absl::StatusOr<std::vector<Sample>> ReadUserSamples(const std::string& path) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "cli/eval/prose.h"
 #include "cli/eval/ruler.h"
 #include "cli/eval/sample.h"
 
@@ -18,10 +19,18 @@ absl::StatusOr<std::vector<Passage>> ReadSquadPassages(const std::string& path, 
 // is one passage, all of its paragraphs, with its question. Errors name the entry.
 absl::StatusOr<std::vector<Passage>> ReadHotpotPassages(const std::string& path);
 
-// One sample "squad" a question with an answer in the text: all passages with questions, and others up to `max_tokens`
-// (0: none), shuffled by the seed, as one document under headings.
-std::vector<Sample> SquadSamples(const Tokenizer& tokenizer, const std::vector<Passage>& passages, int max_tokens,
-                                 uint64_t seed);
+// Questions about one text, which is kept once for all of them.
+struct QuestionSet {
+  std::string document;
+  std::vector<uint64_t> ends;   // of its paragraphs
+  std::vector<Sample> samples;  // without `document`
+};
+
+// One sample "squad" for each question with an answer in the text. The text: all passages with questions, and others up
+// to `max_tokens`, then pieces of `prose` (if any) of half a thousand tokens up to `max_tokens`; shuffled by the seed,
+// under headings.
+QuestionSet SquadQuestions(const Tokenizer& tokenizer, const std::vector<Passage>& passages, const Prose* prose,
+                           int max_tokens, uint64_t seed);
 
 // JSON lines {"document": text, "question": ..., "answers": [...]}: samples "questions". An answer that stands in the
 // text once has its place as gold. Errors name the line.

@@ -255,11 +255,37 @@ TEST(QuestionFilesTest, SquadHoldsTheLastArticlesOut) {
   ASSERT_EQ(passages->size(), 4u);
   for (int i = 0; i < 4; ++i) EXPECT_EQ((*passages)[i].questions.size(), i == 3 ? 1u : 0u);
   EXPECT_EQ((*passages)[3].questions[0].answers[0], "number 3");
-  const std::vector<Sample> samples = SquadSamples(TinyTokenizer(), *passages, 1000, 1);
+  const QuestionSet set = SquadQuestions(TinyTokenizer(), *passages, nullptr, 1000, 1);
+  const std::vector<Sample>& samples = set.samples;
   ASSERT_EQ(samples.size(), 1u);
-  EXPECT_EQ(TextOf(samples[0], samples[0].gold[0]), "number 3");
-  for (int i = 0; i < 4; ++i) EXPECT_THAT(samples[0].document, HasSubstr(absl::StrCat("number ", i)));
-  EXPECT_THAT(SquadSamples(TinyTokenizer(), *passages, 1, 1)[0].document, Not(HasSubstr("number 2")));
+  const ByteRange gold = samples[0].gold[0];
+  EXPECT_EQ(set.document.substr(gold.begin, gold.end - gold.begin), "number 3");
+  for (int i = 0; i < 4; ++i) EXPECT_THAT(set.document, HasSubstr(absl::StrCat("number ", i)));
+  EXPECT_THAT(SquadQuestions(TinyTokenizer(), *passages, nullptr, 1, 1).document, Not(HasSubstr("number 2")));
+}
+
+TEST(QuestionFilesTest, ProseFillsTheTextAndParagraphsEndWhereTheySay) {
+  Passage passage{.text = "The mill is old. It stands by the river.", .questions = {{"Which?", {"old"}, {12, 15}}}};
+  constexpr int kTokens = 20'000;
+  const QuestionSet set = SquadQuestions(TinyTokenizer(), {passage}, &MadeUpProse(), kTokens, 3);
+  const int tokens = CountTokens(TinyTokenizer(), set.document);
+  EXPECT_LE(tokens, kTokens * 21 / 20);
+  EXPECT_GE(tokens, kTokens * 3 / 4);
+  ASSERT_GT(set.ends.size(), 5u);
+  EXPECT_EQ(set.ends.back(), set.document.size());
+  uint64_t begin = 0;
+  std::set<std::string> texts;
+  for (size_t i = 0; i < set.ends.size(); ++i) {
+    const std::string part = set.document.substr(begin, set.ends[i] - begin);
+    EXPECT_EQ(part.rfind(absl::StrCat("Document ", i + 1, ":\n"), 0), 0u) << part;
+    texts.insert(part.substr(part.find('\n')));
+    if (set.samples[0].gold[0].begin >= begin && set.samples[0].gold[0].end <= set.ends[i]) {
+      EXPECT_THAT(part, HasSubstr(passage.text));
+    }
+    begin = set.ends[i];
+  }
+  EXPECT_EQ(texts.size(), set.ends.size()) << "no piece of prose twice";
+  EXPECT_EQ(set.document.substr(set.samples[0].gold[0].begin, 3), "old");
 }
 
 TEST(QuestionFilesTest, Hotpot) {

@@ -19,9 +19,11 @@ enum class Matching {
 
 struct Sample {
   std::string task;
-  int length = 0;           // tokens that a prompt of the whole document and the answer have at the most; 0: as it is
-  int index = 0;            // which sample of the task
-  std::string document;     // what is read, and recalled from
+  int length = 0;        // tokens that a prompt of the whole document and the answer have at the most; 0: as it is
+  int index = 0;         // which sample of the task
+  std::string document;  // what is read, and recalled from
+  // Where each of several documents ends of which `document` is the texts one after the other; empty: it is one.
+  std::vector<uint64_t> document_ends;
   std::string preamble;     // a worked example that stands in every prompt before the text; may be empty
   std::string question;     // what is searched for, and asked
   std::string instruction;  // after the question
