@@ -234,7 +234,19 @@ class AskTest(CliTest):
         arguments = ["Which letter?", "--json", "--max-tokens", "0", "--budget", "20000"]
         self.check_answer(json.loads(self.succeeds("ask", "d", "e", *arguments)), 2)
         self.check_answer(json.loads(self.succeeds("ask", *arguments, "--collection", "default")), 2)
+        self.check_answer(json.loads(self.succeeds("ask", "e", "default/-", *arguments)), 2)
         self.fails(1, "ask", *arguments, "--collection", "empty", says="empty")
+        self.fails(1, "ask", "empty/-", *arguments, says="empty")
+        self.fails(1, "ask", "d", "nothing", *arguments, says="default/nothing")
+        self.fails(1, "ask", "Empty/-", *arguments, says="'Empty' is not a name")
+
+    def test_several_documents_are_named_in_the_prompt(self):
+        one, two = (
+            json.loads(self.succeeds("ask", *names, "Which letter?", "--json", "--max-tokens", "1", "--budget", "100"))
+            for names in (["d"], ["d", "e"])
+        )
+        tokens = [sum(s["token_end"] - s["token_begin"] for s in a["spans"] if s["in_prompt"]) for a in (one, two)]
+        self.assertGreater(two["prompt_tokens"] - tokens[1], one["prompt_tokens"] - tokens[0])
 
     def test_text_for_people(self):
         shown = self.succeeds("ask", "d", "Which letter?", "--max-tokens", "3")

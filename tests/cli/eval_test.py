@@ -76,6 +76,38 @@ class EvalTest(unittest.TestCase):
         self.assertEqual(other.returncode, 1)
         self.assertIn("was begun with", other.stderr)
 
+    def test_a_collection_is_asked_as_its_text_is(self) -> None:
+        arguments = [*self.inputs, "--squad-tokens", "6000", "--holdout", "0.5", "--budget", "100,300", "--recall-only", "--modes", "bm25"]  # fmt: skip
+        for output, more in (("one", []), ("several", ["--collection"])):
+            result = self.ilre.run("eval", "--output", output, *arguments, *more)
+            self.assertEqual(result.returncode, 0, result.stderr)
+        one, several = self.results("one"), self.results("several")
+        self.assertEqual(len(several), 8)
+        # Words do not ask what document they are in; each document begins a block of its own.
+        for a, b in zip(one, several, strict=True):
+            self.assertEqual((a["index"], a["budget"]), (b["index"], b["budget"]))
+            self.assertAlmostEqual(a["recalled"], b["recalled"])
+            self.assertGreater(a["document_tokens"], 4000)
+            self.assertAlmostEqual(a["document_tokens"], b["document_tokens"], delta=50)
+        mixed = self.ilre.run("eval", "--output", "one", *arguments, "--collection")
+        self.assertEqual(mixed.returncode, 1)
+        self.assertIn("was begun with", mixed.stderr)
+
+    def test_rivals_that_read_everything_keep_to_the_models_context(self) -> None:
+        lines = [
+            {"document": "The cat sleeps. The dog barks. " * count, "question": "Who?", "answers": ["cat"]} for count in (5, 100)
+        ]
+        file = self.ilre.file("two.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+        modes = {"full", "gemfilter", "snapkv"}
+        arguments = ["--questions", file, "--budget", "20", "--modes", ",".join(sorted(modes))]
+        result = self.ilre.run("eval", "--output", "rivals", *arguments)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        results = self.results("rivals")
+        self.assertEqual({(r["mode"], r["index"]) for r in results}, {(mode, 0) for mode in modes})
+        for r in results:
+            if r["mode"] != "full":
+                self.assertEqual((r["context_tokens"], r["recalled_tokens"]), (20, 20))
+
     def test_users_own_questions_are_answered(self) -> None:
         lines = [
             {"document": "The cat sleeps. The dog barks.", "question": "Who sleeps?", "answers": ["cat"]},
@@ -97,6 +129,8 @@ class EvalTest(unittest.TestCase):
             ([], "nothing to do"),
             (["--lengths", "4096", "--prose", "/nowhere"], "/nowhere"),
             (["--squad-tokens", "5000"], "--squad"),
+            (["--lengths", "4096", "--collection"], "--squad-tokens"),
+            (["--lengths", "4096", "--modes", "snapkv", "--attention-layer", "99", *self.inputs], "no layer 99"),
             (["--questions", "/nowhere"], "/nowhere"),
             (["--lengths", "4096", "--tasks", "qa_2", *self.inputs], "--hotpot"),
             (["--lengths", "4096", "--modes", "paper", *self.inputs], "--paper-profile"),
