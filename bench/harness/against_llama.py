@@ -7,15 +7,14 @@ Processor time with one thread each is given beside them, which other work hardl
 import statistics
 from typing import Any
 
-from harness import llama, prose
-from harness.ilre import ROOT, Engine, Ingest, Store
+from harness import child, llama, prose
+from harness.ilre import DEFAULT_MODEL, Engine, Ingest, Store
 from harness.report import Report, cores, load_average, progress
 
 TOKENS = 8192
 SPEED_BAR = 40
 SIZE_BAR = 0.01
 OUR_REPEATS = 5
-DEFAULT_MODEL = ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def measure(report: Report, engine: Engine, scratch: str | None, quick: bool, model: str | None) -> None:
@@ -24,26 +23,29 @@ def measure(report: Report, engine: Engine, scratch: str | None, quick: bool, mo
         return
     model = model or str(DEFAULT_MODEL)
     num_tokens = TOKENS // (8 if quick else 1)
-    with Store(engine, scratch) as store:
-        path = store.write_text("prose", prose.passage(num_tokens * 6, seed=7))
-        text = llama.in_subprocess("cut", model, str(path), str(num_tokens))["text"]
-        path.write_bytes(text.encode())
-        before = [_ingest(engine, scratch, text) for _ in range(OUR_REPEATS)]
-        theirs = llama.in_subprocess("prefill", model, str(path), "1" if quick else "2", str(cores()))
-        after = [_ingest(engine, scratch, text) for _ in range(OUR_REPEATS)]
-        alone = llama.in_subprocess("prefill", model, str(path), "1", "1")
-        ours_alone = [_ingest(engine, scratch, text, "--threads", "1")[0] for _ in range(OUR_REPEATS)]
+    cut = llama.tokenize(model, [prose.passage(num_tokens * 6, seed=7)], num_tokens)[0]
+    text = cut["text"]
+    before = [_ingest(engine, scratch, text) for _ in range(OUR_REPEATS)]
+    theirs = _prefill(model, cut["ids"], 1 if quick else 2, cores())
+    after = [_ingest(engine, scratch, text) for _ in range(OUR_REPEATS)]
+    alone = _prefill(model, cut["ids"], 1, 1)
+    ours_alone = [_ingest(engine, scratch, text, "--threads", "1")[0] for _ in range(OUR_REPEATS)]
     ours = before + after  # around theirs, so that a busy hour of the machine meets both
     _report_speed(report, [done for done, _ in ours], theirs)
     _report_processor_time(report, ours_alone, alone)
     _report_size(report, ours[0][0].tokens, ours[0][1], theirs)
 
 
+def _prefill(model: str, ids: list[int], repeats: int, threads: int) -> dict[str, Any]:
+    request = {"action": "prefill", "model": model, "ids": ids, "repeats": repeats, "threads": threads}
+    return child.run("harness.llama", request)
+
+
 def _ingest(engine: Engine, scratch: str | None, text: str, *options: str) -> tuple[Ingest, dict[str, int]]:
     with Store(engine, scratch) as store:
         done = store.ingest("prose", text, *options)
         disk_bytes = store.statistics()["disk_bytes"]
-        folder_bytes = sum(file.stat().st_size for file in store.data_dir.rglob("*") if file.is_file())
+        folder_bytes = store.folder_bytes()
     progress(f"{done.tokens} tokens in {done.seconds:.3f} s, {done.wall_seconds:.3f} s with loading")
     return done, {"disk_bytes": disk_bytes, "folder_bytes": folder_bytes}
 

@@ -13,6 +13,9 @@ import time
 from typing import Any, BinaryIO, Callable, Iterable
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEFAULT_MODEL = ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"
+DEFAULT_PROFILE = ROOT / "profiles/smollm2-135m-instruct.json"
+HIGH_WATER = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 INGESTED = re.compile(r"([\d,]+) tokens, ([\d,]+) bytes, in ([\d.]+) s")
 
 
@@ -39,7 +42,12 @@ class Engine:
         self.binary = binary or str(ROOT / "build/release/bin/ilre")
         if not os.access(self.binary, os.X_OK):
             raise EngineError(f"no program {self.binary}: build it with scripts/build, or give --ilre")
+        self.model = model or str(DEFAULT_MODEL)
+        self.profile = profile or str(DEFAULT_PROFILE)
         self._common = (["--model", model] if model else []) + (["--profile", profile] if profile else [])
+
+    def with_profile(self, profile: str) -> "Engine":
+        return Engine(self.binary, self.model, profile)
 
     def command(self, data_dir: pathlib.Path, *arguments: str) -> list[str]:
         return [self.binary, "--data-dir", str(data_dir), *self._common, *arguments]
@@ -58,16 +66,28 @@ class Store:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._folder.cleanup()
 
     def run(self, *arguments: str) -> str:
         """Standard output of a command that succeeds."""
-        done = subprocess.run(
-            self.engine.command(self.data_dir, *arguments), stdin=subprocess.DEVNULL, capture_output=True, check=False
+        return self.run_measured(*arguments)[0]
+
+    def run_measured(self, *arguments: str, engine: Engine | None = None) -> tuple[str, int]:
+        """-> (standard output of a command that succeeds, its peak memory in bytes). engine: in place of the store's"""
+        process = subprocess.Popen(
+            (engine or self.engine).command(self.data_dir, *arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-        if done.returncode != 0:
-            raise EngineError(f"ilre {' '.join(arguments[:2])}: {done.stderr.decode(errors='replace').strip()}")
-        return done.stdout.decode()
+        peak = PeakMemory(process.pid)
+        output, errors = process.communicate()
+        if process.returncode != 0:
+            raise EngineError(f"ilre {' '.join(arguments[:2])}: {errors.decode(errors='replace').strip()}")
+        return output.decode(), peak.result()
 
     def write_text(self, name: str, text: str) -> pathlib.Path:
         path = self.folder / f"{name}.txt"
@@ -105,9 +125,16 @@ class Store:
 
     def ask_batch(self, questions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """One process for all; answers in order."""
+        return self.ask_batch_measured(questions)[0]
+
+    def ask_batch_measured(
+        self, questions: Iterable[dict[str, Any]], engine: Engine | None = None
+    ) -> tuple[list[dict[str, Any]], int]:
+        """-> (answers in order, peak memory of the process in bytes)"""
         path = self.folder / "questions.jsonl"
         path.write_text("".join(json.dumps(question) + "\n" for question in questions), encoding="utf-8")
-        return [json.loads(line) for line in self.run("ask", "--batch", str(path)).splitlines()]
+        output, peak_bytes = self.run_measured("ask", "--batch", str(path), engine=engine)
+        return [json.loads(line) for line in output.splitlines()], peak_bytes
 
     def show(self, name: str) -> dict[str, Any] | None:
         """The document's row, or None if there is none (or no store yet)."""
@@ -128,6 +155,10 @@ class Store:
 
     def statistics(self) -> dict[str, Any]:
         return json.loads(self.run("inspect", "--json"))
+
+    def folder_bytes(self) -> int:
+        """Of all files, logs that are not in tables yet among them."""
+        return sum(file.stat().st_size for file in self.data_dir.rglob("*") if file.is_file())
 
 
 def finish_ingest(process: subprocess.Popen[bytes], start: float) -> Ingest:
@@ -151,6 +182,13 @@ def _children_cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def own_peak_bytes() -> int:
+    """The greatest resident set of this process."""
+    high_water = HIGH_WATER.search(pathlib.Path("/proc/self/status").read_text(encoding="utf-8"))
+    assert high_water is not None
+    return int(high_water[1]) * 1024
+
+
 class PeakMemory:
     """The greatest resident set of a running process, polled until it is gone."""
 
@@ -169,7 +207,7 @@ class PeakMemory:
     def _poll(self) -> None:
         while True:
             try:
-                high_water = re.search(r"^VmHWM:\s+(\d+) kB", self._status.read_text(encoding="utf-8"), re.MULTILINE)
+                high_water = HIGH_WATER.search(self._status.read_text(encoding="utf-8"))
             except OSError:
                 return
             if high_water is None:  # a zombie has no memory

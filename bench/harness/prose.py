@@ -1,6 +1,7 @@
 """Long English prose that is on the machine: the King James Bible as Debian's `bible` command prints it."""
 
 import functools
+import itertools
 import random
 import re
 import shutil
@@ -50,4 +51,23 @@ def passage(num_bytes: int, seed: int, foreign: bool = False) -> str:
         if foreign and len(taken) % 10 == 0:
             taken[-1] += " " + FOREIGN[len(taken) // 10 % len(FOREIGN)]
         length += len(taken[-1].encode()) + 1
+    return " ".join(taken)
+
+
+def varied(num_bytes: int, seed: int) -> str:
+    """Text of any length without a repeated sentence: the beginnings of the book's sentences, in its order, each with
+    the end of another; `num_bytes` long at the least."""
+    book = [sentence.split(" ") for sentence in sentences()]
+    rng = random.Random(seed)
+    at = rng.randrange(len(book))
+    offsets = itertools.cycle(rng.sample(range(1, len(book)), len(book) - 1))
+    taken: list[str] = []
+    length = 0
+    while length < num_bytes:
+        if len(taken) % len(book) == 0:
+            offset = next(offsets)  # another for each time through the book
+        begin, end = book[at % len(book)], book[(at + offset) % len(book)]
+        taken.append(" ".join(begin[: (len(begin) + 1) // 2] + end[len(end) // 2 :]))
+        length += len(taken[-1].encode()) + 1
+        at += 1
     return " ".join(taken)

@@ -8,7 +8,9 @@ import random
 import statistics
 import sys
 import time
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Sequence, TypeVar
+
+T = TypeVar("T")
 
 START = time.monotonic()
 
@@ -89,6 +91,15 @@ def cores() -> int:
 def load_average() -> float:
     """Processes that ran or waited, mean of the last minute: above the number of cores, times are not the engine's."""
     return round(os.getloadavg()[0], 1)
+
+
+def repeated(run: Callable[[int], T], runs: int, patience_s: float) -> list[T]:
+    """What run(0), run(1), … give: `runs` of them, but no further one after patience_s; one at least."""
+    start = time.monotonic()
+    results: list[T] = []
+    while len(results) < runs and (not results or time.monotonic() - start < patience_s):
+        results.append(run(len(results)))
+    return results
 
 
 def bootstrap_interval(
