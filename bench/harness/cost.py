@@ -12,7 +12,6 @@ from harness.cost_model import LLAMA_8B, MACHINES, QWEN_7B, SMOLLM2, Line
 from harness.ilre import Engine, Store
 from harness.report import Report, cores, progress, repeated
 
-BYTES_PER_TOKEN = 3.72
 LENGTHS = (10_000, 30_000, 100_000, 300_000)
 BUDGETS = (64, 128, 256, 512, 1024, 2048)
 QUESTION_WORDS = (4, 16, 64, 256)
@@ -54,7 +53,7 @@ class Sweeps:
         for length in lengths:
             if store:
                 store.close()
-            text = prose.varied(int(length * BYTES_PER_TOKEN), seed=8)
+            text = ours.text_of(self._engine, length, seed=8)
             done, store = ours.read(self._engine, self._scratch, text, self._runs, 120)
             tokens.append(float(done[0].tokens))
             points.append(_point(tokens[-1], [one.seconds for one in done]))
@@ -120,7 +119,7 @@ class Sweeps:
         return line
 
     def cores(self, store: Store, length: int) -> None:
-        text = prose.varied(int(length * BYTES_PER_TOKEN), seed=8)
+        text = ours.text_of(self._engine, length, seed=8)
         seconds = {}
         for threads in dict.fromkeys((1, cores())):
 

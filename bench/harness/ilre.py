@@ -110,6 +110,10 @@ class Store:
         path.unlink()
         return done
 
+    def bytes_per_token(self, text: str) -> float:
+        """Of a sample."""
+        return len(text.encode()) / self.ingest("sample", text).tokens
+
     def ingest_pieces(self, name: str, feed: Callable[[BinaryIO], None], pipe_mode: int = 0) -> Ingest:
         """Ingests standard input, a pipe that `feed` writes to. pipe_mode: flags of pipe2(2)."""
         read_end, write_end = os.pipe2(os.O_CLOEXEC | pipe_mode)

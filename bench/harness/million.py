@@ -21,7 +21,7 @@ def measure(report: Report, engine: Engine, scratch: str | None, quick: bool) ->
     rng = random.Random(4)
     values = [str(rng.randint(1_000_000, 9_999_999)) for _ in KEYS]
     with Store(engine, scratch) as store:
-        bytes_per_token = _bytes_per_token(store)
+        bytes_per_token = store.bytes_per_token(prose.passage(400_000, seed=5))
         small_peak = store.ingest(
             "small", _document(small, bytes_per_token, values), measure_memory=True
         ).peak_rss_bytes
@@ -38,11 +38,6 @@ def measure(report: Report, engine: Engine, scratch: str | None, quick: bool) ->
     report.at_most("million.ingest_seconds", done.wall_seconds, INGEST_BAR_SECONDS, n=1, details=details)
     _report_answers(report, answers, values)
     _report_memory(report, small_peak, done.peak_rss_bytes)
-
-
-def _bytes_per_token(store: Store) -> float:
-    text = prose.passage(400_000, seed=5)
-    return len(text.encode()) / store.ingest("sample", text).tokens
 
 
 def _document(num_tokens: int, bytes_per_token: float, values: list[str]) -> str:

@@ -7,7 +7,7 @@ import statistics
 import time
 from typing import Any
 
-from harness import page_cache
+from harness import page_cache, prose
 from harness.ilre import Engine, Ingest, Store
 from harness.report import progress, repeated
 
@@ -51,6 +51,13 @@ def without_floor(engine: Engine, folder: pathlib.Path) -> Engine:
     copy.write_text(json.dumps(content), encoding="utf-8")
     copy.with_suffix(".safetensors").write_bytes(source.with_suffix(".safetensors").read_bytes())
     return engine.with_profile(str(copy))
+
+
+def text_of(engine: Engine, num_tokens: int, seed: int) -> str:
+    """Text of about num_tokens tokens, rather more than fewer."""
+    with Store(engine) as store:
+        bytes_per_token = store.bytes_per_token(prose.varied(200_000, seed=5))
+    return prose.varied(int(num_tokens * bytes_per_token * 1.01), seed)
 
 
 def read(engine: Engine, scratch: str | None, text: str, runs: int, patience: float) -> tuple[list[Ingest], Store]:

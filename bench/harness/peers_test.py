@@ -159,11 +159,13 @@ class JudgeTest(unittest.TestCase):
     """What is too slow must be seen to be."""
 
     @staticmethod
-    def missed(tokens: int, read_s: float, first_s: float, rate: float, kept: float) -> list[str]:
-        mine = outcome(
-            "ilre", tokens, read_s=[read_s], first_token_s=[first_s], tokens_per_s=[rate], stored_bytes=[kept]
-        )
-        mine.details.update({"whole_budget_first_token_s": [1.0], "prompt_tokens": [100]})
+    def missed(
+        tokens: int, read_s: float, first_s: float, rate: float, kept: float, whole_s: float = 0.29
+    ) -> list[str]:
+        values = {"read_s": [read_s], "first_token_s": [first_s], "tokens_per_s": [rate], "stored_bytes": [kept]}
+        mine = outcome("ilre", tokens, **values)
+        mine.details["whole_budget_first_token_s"] = [whole_s]
+        mine.details["prompt_tokens"] = mine.details["whole_budget_prompt_tokens"] = [100]
         other = {"read_s": [100.0], "first_token_s": [0.3], "tokens_per_s": [20.0], "stored_bytes": [200e6]}
         theirs = {peer: outcome(peer, tokens, **other) for peer in (peers.LLAMA, peers.FLASH)}
         theirs[peers.SHORT] = outcome(peers.SHORT, tokens, tokens_per_s=[60.0], first_token_s=[2.0])
@@ -181,6 +183,10 @@ class JudgeTest(unittest.TestCase):
         self.assertEqual(self.missed(8192, 1.1, 0.2, 70, 1e6), ["reading.8192.times_faster"])
         self.assertEqual(self.missed(16384, 0.5, 0.2, 70, 1e6), ["reading.16384.times_faster"])
         self.assertEqual(self.missed(8192, 0.9, 0.35, 70, 1e6), ["first_token.8192.share_of_restored_llama"])
+        self.assertEqual(
+            self.missed(8192, 0.9, 0.2, 70, 1e6, whole_s=0.45),
+            ["first_token.8192.whole_budget", "first_token.8192.whole_budget.share_of_restored_llama"],
+        )
         self.assertEqual(self.missed(8192, 0.9, 0.2, 55, 1e6), ["answers.8192.against_short_prompt"])
         self.assertEqual(self.missed(8192, 0.9, 0.2, 70, 3e6), ["kept.8192.share_of_llama"])
 
