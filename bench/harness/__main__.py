@@ -20,7 +20,7 @@ def parse_arguments(sections: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small versions of all, to try them; no figures to report")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a figure misses its bar")
     parser.add_argument("--squad", metavar="FILE", help="questions in SQuAD's format; its last quarter is held out")
-    parser.add_argument("--minilm", metavar="FOLDER", help="all-MiniLM-L6-v2, to compare in section questions")
+    parser.add_argument("--minilm", metavar="FOLDER", help="all-MiniLM-L6-v2, to compare in sections questions and paraphrases")
     parser.add_argument("--lengths", type=int, nargs="+", metavar="TOKENS", help="in section needles [all]")
     parser.add_argument("--kills", type=int, default=100, help="in section kill [%(default)s]")
     parser.add_argument("--ilre", metavar="FILE", help="the program [build/release/bin/ilre]")
@@ -31,7 +31,7 @@ def parse_arguments(sections: list[str]) -> argparse.Namespace:
 
 
 def main() -> int:
-    names = ["needles", "questions", "million", "llama", "kill", "pieces"]
+    names = ["needles", "questions", "paraphrases", "million", "llama", "kill", "pieces"]
     arguments = parse_arguments(names)
     report = Report()
     engine = Engine(arguments.ilre, arguments.model, arguments.profile)
@@ -39,6 +39,7 @@ def main() -> int:
     sections: dict[str, Callable[[], None]] = {
         "needles": lambda: needles.measure(*common, arguments.lengths),
         "questions": lambda: questions.measure(*common, arguments.squad, arguments.minilm),
+        "paraphrases": lambda: questions.measure_paraphrases(*common, arguments.squad, arguments.minilm),
         "million": lambda: million.measure(*common),
         "llama": lambda: against_llama.measure(*common, arguments.model),
         "kill": lambda: kill.measure(*common, arguments.kills),

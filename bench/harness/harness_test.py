@@ -8,9 +8,10 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import zlib
 from typing import Any, Callable
 
-from harness import ilre, kill, needles, pieces, report, squad, tasks
+from harness import ilre, kill, needles, paraphrases, pieces, report, squad, tasks
 
 PROSE = [f"Sentence number {i} of a long and quiet story ends here." for i in range(500)]
 
@@ -135,6 +136,54 @@ class SquadTest(unittest.TestCase):
         across = squad.Question("", [], 45, 60)
         self.assertEqual(squad.share_recalled(within, segments, set(range(10, 15))), 0.5)
         self.assertEqual(squad.share_recalled(across, segments, set(range(10, 20))), 0.5)
+
+
+class ParaphrasesTest(unittest.TestCase):
+    TEXT = "Old bridges last. The mill was called Grey Oak by the villagers."
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.squad_file = self.folder / "squad.json"
+        articles = [{"title": name, "paragraphs": [{"context": self.TEXT, "qas": []}]} for name in ("Mills", "Rivers")]
+        self.squad_file.write_text(json.dumps({"data": articles}), encoding="utf-8")
+
+    def file_of(self, question: str, **changes: Any) -> pathlib.Path:
+        answer = "Grey Oak"
+        begin = self.TEXT.index(answer)
+        entry = {"article": "Mills", "paragraph": 0, "begin": begin, "end": begin + len(answer)}
+        entry |= {"crc32": zlib.crc32(answer.encode()), "question": question, "split": "test"} | changes
+        path = self.folder / "paraphrases.json"
+        path.write_text(json.dumps({"questions": [entry]}), encoding="utf-8")
+        return path
+
+    def test_the_projects_own_are_whole(self) -> None:
+        entries = paraphrases.load()
+        self.assertGreaterEqual(sum(entry.split == "test" for entry in entries), 100)
+        self.assertEqual(len({entry.question for entry in entries}), len(entries))
+        self.assertLessEqual({entry.split for entry in entries}, set(paraphrases.SPLITS))
+        articles = {split: {e.article for e in entries if e.split == split} for split in paraphrases.SPLITS}
+        self.assertFalse(articles["test"] & articles["validation"])
+
+    def test_questions_come_with_their_answers_places(self) -> None:
+        path = self.file_of("Which name did locals give to the grinding house?")
+        others, asked = paraphrases.paragraphs(self.squad_file, "test", path)
+        self.assertEqual((len(others), len(asked)), (1, 1))
+        document, questions = squad.make_document(others, asked, 10_000, seed=1)
+        self.assertEqual(document.encode()[questions[0].begin : questions[0].end], b"Grey Oak")
+        self.assertEqual([len(part) for part in paraphrases.paragraphs(self.squad_file, "validation", path)], [2, 0])
+
+    def test_a_shared_word_is_refused(self) -> None:
+        for question in ("Which oak?", "Who calls it so?", "What did villages say?", "Where was the MILL?"):
+            with self.subTest(question), self.assertRaisesRegex(paraphrases.ParaphraseError, "shares words"):
+                paraphrases.paragraphs(self.squad_file, "test", self.file_of(question))
+        paraphrases.paragraphs(self.squad_file, "test", self.file_of("Do ancient bridges matter?"))  # another sentence's
+
+    def test_another_edition_of_an_article_is_refused(self) -> None:
+        for changes in ({"crc32": 1}, {"begin": 0}, {"paragraph": 1}, {"article": "Lakes"}):
+            with self.subTest(changes), self.assertRaises(paraphrases.ParaphraseError):
+                paraphrases.paragraphs(self.squad_file, "test", self.file_of("Whose house?", **changes))
 
 
 class ReportTest(unittest.TestCase):
