@@ -16,6 +16,7 @@
 #include "common/kernels/banded_attention.h"
 #include "common/kernels/bf16.h"
 #include "common/kernels/bf16_attention.h"
+#include "common/kernels/cached_attention.h"
 #include "common/kernels/cpu_info.h"
 #include "common/kernels/elementwise.h"
 #include "common/kernels/int8_linear.h"
@@ -179,7 +180,44 @@ BENCHMARK(AttentionKernel)
     ->Args({1, 4096, 0, 0})
     ->UseRealTime();
 
-// The same with products of bf16, on one thread.
+// One token's attention through all layers of SmolLM2-135M, or a piece of a prompt's, over caches that come from memory
+// as they do between linear layers. Arguments: sequences, queries of each, past, numbers (0: float32, 1: halves).
+void CachedAttentionKernel(benchmark::State& state) {
+  constexpr int kLayers = 30, kHeads = 9, kKvHeads = 3, kDim = 64, kStride = (kHeads + 2 * kKvHeads) * kDim;
+  const int64_t sequences = state.range(0), queries = state.range(1), past = state.range(2);
+  const auto numbers = static_cast<CacheNumbers>(state.range(3));
+  const int64_t capacity = LayerCache::Capacity(past + queries);
+  const int64_t part = LayerCache::Bytes(numbers, capacity, kKvHeads, kDim);
+  AlignedVector<uint8_t> memory(2 * sequences * kLayers * part);
+  const auto qkv = RandomFloats((past + queries) * kStride);
+  std::vector<float> out((past + queries) * kHeads * kDim);
+  const auto run = [&](int layer, int64_t begin, int64_t count) {
+    std::vector<CachedAttentionArgs> all(sequences);
+    for (int64_t s = 0; s < sequences; ++s) {
+      uint8_t* const keys = memory.data() + 2 * (s * kLayers + layer) * part;
+      all[s] = {{numbers, kKvHeads, kDim, capacity, keys, keys + part}, begin, count, kHeads, 0.125f};
+      all[s].q = qkv.data(), all[s].k = all[s].q + kHeads * kDim, all[s].v = all[s].k + kKvHeads * kDim;
+      all[s].in_stride = kStride, all[s].out = out.data(), all[s].out_stride = kHeads * kDim;
+    }
+    CachedAttention(all.data(), sequences, DefaultPool());
+  };
+  for (int layer = 0; layer < kLayers; ++layer) run(layer, 0, past);
+  for (auto _ : state) {
+    for (int layer = 0; layer < kLayers; ++layer) run(layer, past, queries);
+    benchmark::ClobberMemory();
+  }
+  const double pairs = kLayers * sequences * queries * (past + (queries + 1) / 2.0);
+  SetRates(state, pairs * kHeads * 4 * kDim, static_cast<double>(memory.size()));
+}
+BENCHMARK(CachedAttentionKernel)
+    ->ArgNames({"sequences", "queries", "past", "halves"})
+    ->Args({1, 1, 512, 0})
+    ->Args({1, 1, 512, 1})
+    ->Args({8, 1, 512, 1})
+    ->Args({1, 128, 384, 1})
+    ->UseRealTime();
+
+// A block's attention with products of bf16, on one thread.
 void Bf16AttentionKernel(benchmark::State& state) {
   Attention attention(state.range(0), state.range(1), state.range(3), state.range(2));
   const BandedAttentionArgs& like = attention.args;

@@ -10,7 +10,7 @@
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/base/thread_pool.h"
-#include "common/kernels/banded_attention.h"
+#include "common/kernels/cached_attention.h"
 #include "common/kernels/elementwise.h"
 #include "common/model/cpu_kv_cache.h"
 #include "common/model/cpu_stream.h"
@@ -32,6 +32,11 @@ struct Scratch {
   std::vector<float> normed, qkv, attended, gate_up, hidden;
 };
 
+absl::Status NoMemoryForCache(int64_t max_tokens) {
+  return MakeError(absl::StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
+                   absl::StrCat("no memory for a cache of ", max_tokens, " tokens"));
+}
+
 class CpuDecoder : public Decoder {
  public:
   absl::Status Init(const Checkpoint& checkpoint, const DecoderOptions& options);
@@ -49,6 +54,11 @@ class CpuDecoder : public Decoder {
   int64_t key_width() const { return config_.num_kv_heads * config_.head_dim; }
   int64_t qkv_width() const { return query_width() + 2 * key_width(); }
 
+  // What a cache keeps: halves where linear layers round far more.
+  kernels::CacheNumbers CacheNumbersFor(Exactness exactness) const {
+    return exactness == Exactness::kQuantized && has_quantized_ ? kernels::CacheNumbers::kHalf
+                                                                : kernels::CacheNumbers::kFloat32;
+  }
   void MakeStream();
   // Taps of a stream, which must lie in layers that have float weights.
   absl::Status CheckStreamTaps(absl::Span<const Tap> taps) const;
@@ -56,8 +66,6 @@ class CpuDecoder : public Decoder {
   // Fills scratch->qkv [n, (H + 2G) d], unrotated.
   void Project(const CpuLayer& layer, Exactness exactness, const std::vector<float>& x, int64_t n,
                Scratch* scratch) const;
-  // Attention's sizes and scale; pointers, places and strides of q and out are for n rows from `row` on.
-  kernels::BandedAttentionArgs AttentionOf(int64_t row, int64_t n, int64_t num_past, Scratch* scratch) const;
   // Appends keys and values of scratch->qkv to the caches, and attends over them -> scratch->attended.
   void AttendCaches(absl::Span<const Segment> segments, int layer, Scratch* scratch) const;
   // Output projection and feed-forward, added to x.
@@ -68,7 +76,7 @@ class CpuDecoder : public Decoder {
                           std::vector<std::vector<float>>* outputs) const;
 
   // Where the sequences' tokens lie in a batch, checked against caches and weights.
-  absl::StatusOr<std::vector<Segment>> LayOut(absl::Span<const Sequence> sequences) const;
+  absl::StatusOr<std::vector<Segment>> LayOut(absl::Span<const Sequence> sequences, Exactness exactness) const;
   absl::Status Run(absl::Span<const Sequence> sequences, absl::Span<const Tap> taps, const KeepGoing& keep_going,
                    std::vector<std::vector<float>>* outputs) const;
   // From what the last layer leaves, x [rows of the batch, D].
@@ -80,9 +88,9 @@ class CpuDecoder : public Decoder {
   CpuLinear output_;                // [V, D], or empty
   std::vector<float> final_norm_;   // [D], or empty
   std::vector<CpuLayer> layers_;
+  bool has_quantized_ = false;               // some of them have quantised weights
   int num_stream_layers_ = 0;                // the first ones, which have float weights
   std::unique_ptr<const CpuStream> stream_;  // over these weights
-  mutable ThreadPool calling_thread_{1};     // for kernels inside a loop over sequences
 };
 
 absl::Status CpuDecoder::Init(const Checkpoint& checkpoint, const DecoderOptions& options) {
@@ -101,8 +109,10 @@ absl::Status CpuDecoder::Init(const Checkpoint& checkpoint, const DecoderOptions
                         reader.Linear({{weight(kEmbeddingName), config_.vocab_size}}, config_.hidden_size, either));
   for (int layer = 0; layer < num_layers_; ++layer) {
     ILRE_ASSIGN_OR_RETURN(CpuLayer weights, reader.Layer(layer, layer < stream_layers ? with_packed : either));
+    has_quantized_ |= weights.qkv.has_quantized() || weights.gate_up.has_quantized();
     layers_.push_back(std::move(weights));
   }
+  if (has_quantized_) cache_number_bytes_ = 2;
   MakeStream();
   if (num_layers_ < config_.num_layers) return absl::OkStatus();
   ILRE_ASSIGN_OR_RETURN(final_norm_, reader.Floats(kFinalNormName, config_.hidden_size));
@@ -132,20 +142,6 @@ void CpuDecoder::Project(const CpuLayer& layer, Exactness exactness, const std::
                         config_.rms_norm_eps, pool, qkv_width());
   kernels::RmsNormHeads(scratch->qkv.data() + query_width(), n, config_.num_kv_heads, config_.head_dim,
                         layer.key_norm.data(), config_.rms_norm_eps, pool, qkv_width());
-}
-
-kernels::BandedAttentionArgs CpuDecoder::AttentionOf(int64_t row, int64_t n, int64_t num_past, Scratch* scratch) const {
-  kernels::BandedAttentionArgs args;
-  args.num_queries = n;
-  args.num_past = num_past;
-  args.num_heads = static_cast<int>(config_.num_heads);
-  args.num_kv_heads = static_cast<int>(config_.num_kv_heads);
-  args.head_dim = static_cast<int>(config_.head_dim);
-  args.scale = 1 / std::sqrt(static_cast<float>(config_.head_dim));
-  args.q = scratch->qkv.data() + row * qkv_width();
-  args.q_stride = qkv_width();
-  args.out = scratch->attended.data() + row * query_width();
-  return args;
 }
 
 void CpuDecoder::Finish(const CpuLayer& layer, Exactness exactness, int64_t n, Scratch* scratch,
@@ -233,10 +229,10 @@ absl::StatusOr<std::unique_ptr<KvCache>> CpuDecoder::NewCache(int64_t max_tokens
     return errors::InvalidArgument(absl::StrCat("a cache for ", max_tokens, " tokens"));
   }
   try {
-    return std::unique_ptr<KvCache>(std::make_unique<CpuKvCache>(num_layers_, max_tokens, key_width()));
+    return std::unique_ptr<KvCache>(
+        std::make_unique<CpuKvCache>(num_layers_, max_tokens, config_, CacheNumbersFor(Exactness::kQuantized)));
   } catch (const std::bad_alloc&) {
-    return MakeError(absl::StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
-                     absl::StrCat("no memory for a cache of ", max_tokens, " tokens"));
+    return NoMemoryForCache(max_tokens);
   }
 }
 
@@ -251,7 +247,8 @@ absl::Status CpuDecoder::ForwardBatch(absl::Span<const Sequence> sequences, cons
   return Run(sequences, {}, keep_going, nullptr);
 }
 
-absl::StatusOr<std::vector<Segment>> CpuDecoder::LayOut(absl::Span<const Sequence> sequences) const {
+absl::StatusOr<std::vector<Segment>> CpuDecoder::LayOut(absl::Span<const Sequence> sequences,
+                                                        Exactness exactness) const {
   std::vector<Segment> segments;
   int64_t row = 0;
   for (const Sequence& sequence : sequences) {
@@ -259,11 +256,17 @@ absl::StatusOr<std::vector<Segment>> CpuDecoder::LayOut(absl::Span<const Sequenc
     auto* cache = static_cast<CpuKvCache*>(sequence.cache);
     const int64_t n = static_cast<int64_t>(sequence.ids.size()), past = cache->num_tokens();
     if (n == 0) return errors::InvalidArgument("no tokens to run");
-    if (past + n > cache->capacity()) {
-      return errors::InvalidArgument(absl::StrCat("a cache for ", cache->capacity(), " tokens cannot take ", past + n));
+    if (past + n > cache->max_tokens()) {
+      return errors::InvalidArgument(
+          absl::StrCat("a cache for ", cache->max_tokens(), " tokens cannot take ", past + n));
     }
     if (sequence.want != Logits::kNone && final_norm_.empty()) {
       return errors::InvalidArgument("logits need all layers of the model");
+    }
+    try {
+      cache->UseNumbers(CacheNumbersFor(exactness));
+    } catch (const std::bad_alloc&) {
+      return NoMemoryForCache(cache->max_tokens());
     }
     segments.push_back({cache, row, n, past});
     row += n;
@@ -273,36 +276,31 @@ absl::StatusOr<std::vector<Segment>> CpuDecoder::LayOut(absl::Span<const Sequenc
 
 void CpuDecoder::AttendCaches(absl::Span<const Segment> segments, int layer, Scratch* scratch) const {
   scratch->attended.resize(scratch->qkv.size() / static_cast<size_t>(qkv_width()) * static_cast<size_t>(query_width()));
-  const auto attend = [&](const Segment& segment, ThreadPool& pool) {
-    float* const keys = segment.cache->keys(layer);
-    float* const values = segment.cache->values(layer);
-    for (int64_t row = 0; row < segment.num_rows; ++row) {
-      const float* from = scratch->qkv.data() + (segment.first_row + row) * qkv_width() + query_width();
-      std::copy_n(from, key_width(), keys + (segment.num_past + row) * key_width());
-      std::copy_n(from + key_width(), key_width(), values + (segment.num_past + row) * key_width());
-    }
-    kernels::BandedAttentionArgs args = AttentionOf(segment.first_row, segment.num_rows, segment.num_past, scratch);
-    args.k = keys;
-    args.v = values;
-    kernels::BandedAttention(args, pool);
-  };
-  // A single token is little work to share: of several, each goes to a thread.
-  std::vector<const Segment*> single;
+  std::vector<kernels::CachedAttentionArgs> sequences;
   for (const Segment& segment : segments) {
-    if (segment.num_rows == 1 && segments.size() > 1) {
-      single.push_back(&segment);
-    } else {
-      attend(segment, DefaultPool());
-    }
+    kernels::CachedAttentionArgs args;
+    args.cache = segment.cache->layer(layer);
+    args.num_past = segment.num_past;
+    args.num_queries = segment.num_rows;
+    args.num_heads = static_cast<int>(config_.num_heads);
+    args.scale = 1 / std::sqrt(static_cast<float>(config_.head_dim));
+    args.q = scratch->qkv.data() + segment.first_row * qkv_width();
+    args.k = args.q + query_width();
+    args.v = args.k + key_width();
+    args.in_stride = qkv_width();
+    args.out = scratch->attended.data() + segment.first_row * query_width();
+    args.out_stride = query_width();
+    sequences.push_back(args);
   }
-  DefaultPool().ParallelFor(static_cast<int64_t>(single.size()),
-                            [&](int64_t i) { attend(*single[static_cast<size_t>(i)], calling_thread_); });
+  kernels::CachedAttention(sequences.data(), static_cast<int64_t>(sequences.size()), DefaultPool());
 }
 
 absl::Status CpuDecoder::Run(absl::Span<const Sequence> sequences, absl::Span<const Tap> taps,
                              const KeepGoing& keep_going, std::vector<std::vector<float>>* outputs) const {
   ILRE_RETURN_IF_ERROR(CheckTaps(taps));
-  ILRE_ASSIGN_OR_RETURN(const std::vector<Segment> segments, LayOut(sequences));
+  // What is read off between layers is compared with streams, which know no other arithmetic.
+  const Exactness exactness = taps.empty() ? Exactness::kQuantized : Exactness::kFloat32;
+  ILRE_ASSIGN_OR_RETURN(const std::vector<Segment> segments, LayOut(sequences, exactness));
   if (segments.empty()) return absl::OkStatus();
   if (outputs != nullptr) outputs->assign(taps.size(), {});
   std::vector<TokenId> ids;
@@ -313,8 +311,6 @@ absl::Status CpuDecoder::Run(absl::Span<const Sequence> sequences, absl::Span<co
   }
   const int64_t n = static_cast<int64_t>(ids.size());
   const int last = taps.empty() ? num_layers_ : LayersToRun(taps, sequences[0].want);
-  // What is read off between layers is compared with streams, which know no other arithmetic.
-  const Exactness exactness = taps.empty() ? Exactness::kQuantized : Exactness::kFloat32;
   std::vector<float> x = Embed(ids, exactness);
   Scratch scratch;
   for (int layer = 0;; ++layer) {

@@ -117,9 +117,11 @@ class Decoder {
 
   // An empty cache with room for max_tokens tokens; RESOURCE_EXHAUSTED when that much memory cannot be had.
   virtual absl::StatusOr<std::unique_ptr<KvCache>> NewCache(int64_t max_tokens) const = 0;
-  // Bytes that such a cache takes once it is full: keys and values as float32.
+  // Bytes that such a cache takes once it is full, but for rounding up to whole pieces: keys and values as float32, or
+  // as halves where device "cpu" computes layers with quantised weights. (Calls of Forward with taps that begin an
+  // empty cache keep float32 there, too.)
   int64_t CacheBytes(int64_t max_tokens) const {
-    return max_tokens * num_layers_ * 2 * config_.num_kv_heads * config_.head_dim * static_cast<int64_t>(sizeof(float));
+    return max_tokens * num_layers_ * 2 * config_.num_kv_heads * config_.head_dim * cache_number_bytes_;
   }
 
   // Which logits Forward computes.
@@ -161,6 +163,7 @@ class Decoder {
 
   ModelConfig config_;
   int num_layers_ = 0;
+  int cache_number_bytes_ = 4;
   std::string device_;
 };
 

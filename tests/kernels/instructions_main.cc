@@ -11,6 +11,7 @@
 #include "common/base/thread_pool.h"
 #include "common/kernels/banded_attention.h"
 #include "common/kernels/bf16_attention.h"
+#include "common/kernels/cached_attention.h"
 #include "common/kernels/elementwise.h"
 #include "common/kernels/int8_linear.h"
 #include "common/kernels/linear.h"
@@ -76,6 +77,22 @@ void AttentionBf16() {
   RunTwice([&] { Bf16Attention(args); });
 }
 
+void AttentionCached() {
+  constexpr int64_t kPast = 512, kStride = 15 * 64;
+  CachedAttentionArgs args{{CacheNumbers::kHalf, 3, 64, LayerCache::Capacity(kPast + 1)}, 0, kPast, 9, 0.125f};
+  const auto bytes = static_cast<size_t>(LayerCache::Bytes(args.cache.numbers, args.cache.capacity, 3, 64));
+  AlignedVector<uint8_t> keys(bytes), values(bytes);
+  args.cache.keys = keys.data(), args.cache.values = values.data();
+  const std::vector<float> qkv = Floats(kPast * kStride);
+  args.q = qkv.data(), args.k = args.q + 9 * 64, args.v = args.k + 3 * 64;
+  args.in_stride = kStride, args.out_stride = 9 * 64;
+  std::vector<float> out(kPast * 9 * 64);
+  args.out = out.data();
+  CachedAttention(&args, 1, InlinePool());
+  args.num_past = kPast, args.num_queries = 1;  // a token that is decoded
+  RunTwice([&] { CachedAttention(&args, 1, InlinePool()); });
+}
+
 void MaxSim() {
   const std::vector<uint16_t> keys = Bf16(256 * 64);
   const PackedQueries queries(Floats(24 * 64).data(), 24, 64);
@@ -91,9 +108,13 @@ void Silu() {
   RunTwice([&] { SiluMul(x.data(), 32, 1536, out.data(), InlinePool()); });
 }
 
-const std::map<std::string, void (*)()> kKernels = {{"linear_bf16", Linear},  {"linear_int8", LinearInt8},
-                                                    {"attention", Attention}, {"attention_bf16", AttentionBf16},
-                                                    {"max_sim_bf16", MaxSim}, {"silu_mul", Silu}};
+const std::map<std::string, void (*)()> kKernels = {{"linear_bf16", Linear},
+                                                    {"linear_int8", LinearInt8},
+                                                    {"attention", Attention},
+                                                    {"attention_bf16", AttentionBf16},
+                                                    {"attention_cached", AttentionCached},
+                                                    {"max_sim_bf16", MaxSim},
+                                                    {"silu_mul", Silu}};
 
 }  // namespace
 }  // namespace ilre::kernels
