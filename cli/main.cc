@@ -12,6 +12,7 @@
 #include "cli/ingest_command.h"
 #include "cli/serve/serve_command.h"
 #include "cli/settings.h"
+#include "common/base/standard_files.h"
 #include "common/base/status_macros.h"
 
 namespace ilre::cli {
@@ -230,6 +231,7 @@ int WrongUsage(const CLI::App& app, const CLI::ParseError& error) {
 }
 
 int Main(int argc, char** argv) {
+  HoldStandardFiles();
   Settings settings;
   IngestArguments ingest;
   AskArguments ask;

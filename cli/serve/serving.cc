@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "common/base/standard_files.h"
+
 namespace ilre::cli {
 namespace {
 
@@ -80,6 +82,7 @@ void AnnounceAndRun(ServerRunner& runner) {
 
 int RunServerMain(CLI::App* app, int argc, char** argv, const ServerOptions& options,
                   const std::function<absl::Status()>& run) {
+  HoldStandardFiles();
   BlockSignals();
   try {
     app->parse(argc, argv);

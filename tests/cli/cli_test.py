@@ -446,6 +446,27 @@ class StoreTest(CliTest):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.succeeds("inspect", "d", "--verify")
 
+    def test_started_without_standard_files(self):
+        """Their numbers are not left to files of the store: what is printed would end up in those."""
+        without = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", self.ilre.binary]
+        serve = ["serve", "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]
+        process = subprocess.Popen([*without, *serve], env=self.ilre.environment)
+        stored: list[int] = []
+        try:
+            end = time.monotonic() + 60
+            while not stored:
+                self.assertIsNone(process.poll())
+                self.assertLess(time.monotonic(), end, "the store is not opened")
+                time.sleep(0.02)
+                for link in pathlib.Path(f"/proc/{process.pid}/fd").iterdir():
+                    with contextlib.suppress(OSError):
+                        if os.readlink(link) == str(self.ilre.data / "LOG"):
+                            stored.append(int(link.name))
+        finally:
+            process.kill()
+            process.wait()
+        self.assertGreater(min(stored), 2)
+
     def test_damaged_files_are_found_and_never_answered_from(self):
         self.ingest("d", made_up_text(60_000))
         self.ingest("e", made_up_text(3_000, seed=2))
