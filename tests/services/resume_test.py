@@ -20,11 +20,12 @@ import time
 import built_client  # noqa: F401
 import ilre
 from fault_proxy import FaultProxy
-from servers import Services, made_up_text, wait_for
+from servers import PATIENCE_S, Services, made_up_text, wait_for
 
 CLIENT = pathlib.Path(__file__).with_name("gated_client.py")
 QUESTION = "Which harbour has the better lamp?"
 VICTIMS = ("client", "encoder", "retriever")
+COMMIT_TOKENS = 64 * 256  # of the encoder
 
 
 class ClientProcess:
@@ -55,9 +56,16 @@ class ClientProcess:
         self._process.kill()
         self._end()
 
-    def wait(self) -> None:
+    def wait_for_acknowledged(self, offset: int) -> None:
+        """Returns when the client has ended, too."""
+        while self.acknowledged < offset and self._process.poll() is None:
+            before = self.acknowledged
+            wait_for("something is acknowledged", lambda: self.acknowledged > before or self._process.poll() is not None)
+
+    def wait(self, size: int) -> None:
+        self.wait_for_acknowledged(size)
         try:
-            status = self._process.wait(600)
+            status = self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError("the client hangs") from None
@@ -88,6 +96,8 @@ class Kills:
         self._documents.ingest("whole", text)
         self._whole = self._recall("whole")
         assert self._whole
+        # Bytes received and not acknowledged, at most: a commit on its way, what is computed behind it, what is not yet.
+        self._lag = 3 * COMMIT_TOKENS * len(text) // self._documents.get_document("whole").token_count
         self._client = ClientProcess(self._proxy.address, self._path, 0, 0)
         self.counts = dict.fromkeys(VICTIMS, 0)
         self.tokens = 0  # of the finished document
@@ -116,12 +126,13 @@ class Kills:
         for number, victim in enumerate(victims):
             gate = self._size * (number + 1) // (kills + 1)
             self._client.open_gate(gate)
+            self._client.wait_for_acknowledged(gate - self._lag)  # kills all over the document
             self._wait_a_while(gate)
             getattr(self, f"_kill_{victim}")(gate)
             self.counts[victim] += 1
             self._check_unfinished()
         self._client.open_gate(self._size + 1)
-        self._client.wait()
+        self._client.wait(self._size)
         self._check_finished()
 
     def _wait_a_while(self, gate: int) -> None:
