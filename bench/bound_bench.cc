@@ -3,7 +3,8 @@
 //
 //   bound_bench MODEL PROFILE.json DATA_DIR COLLECTION DOCUMENT QUESTIONS BUDGET     QUESTIONS: a file, one a line
 //
-// Prints a line of JSON a bound: {"bound", "tokens", "skipped", "bytes_per_token"}. Everything is decided in favour of
+// Prints a line of JSON a bound: {"bound", "tokens" that share one, "skipped": share of the blocks, "mean" of the
+// bounds on a block's similarity (at most 1 can be reached), "bytes_per_token"}. Everything is decided in favour of
 // skipping: the least score of the final shortlist is known from the start, lexical scores are known exactly, a segment
 // is bounded by its first block alone, and nobody asks for the median of all scores (which the prompt's floor and the
 // second look need: with them, no block at all can be passed over).
@@ -36,38 +37,37 @@ namespace {
 
 constexpr int kDim = 64;
 
-// Vectors of consecutive tokens, as far as a bound knows them.
+float Dot(const float* x, const float* y) { return std::inner_product(x, x + kDim, y, 0.0f); }
+
+// Vectors of consecutive tokens, all of length one, as far as a bound knows them.
 struct Group {
-  float low[kDim], high[kDim], centre[kDim];
-  float radius = 0;  // of the ball around the centre
+  float low[kDim], high[kDim], axis[kDim];
+  float angle = 0;  // of the cone around the axis
 
   Group(const float* vectors, int n) {
     std::fill_n(low, kDim, std::numeric_limits<float>::infinity());
     std::fill_n(high, kDim, -std::numeric_limits<float>::infinity());
-    std::fill_n(centre, kDim, 0.0f);
+    std::fill_n(axis, kDim, 0.0f);
     for (int t = 0; t < n; ++t) {
       for (int d = 0; d < kDim; ++d) {
         const float x = vectors[t * kDim + d];
         low[d] = std::min(low[d], x);
         high[d] = std::max(high[d], x);
-        centre[d] += x / static_cast<float>(n);
+        axis[d] += x;
       }
     }
-    for (int t = 0; t < n; ++t) {
-      float square = 0;
-      for (int d = 0; d < kDim; ++d) square += std::pow(vectors[t * kDim + d] - centre[d], 2.0f);
-      radius = std::max(radius, std::sqrt(square));
-    }
+    const float length = std::sqrt(Dot(axis, axis));
+    for (float& x : axis) x /= std::max(length, 1e-6f);
+    for (int t = 0; t < n; ++t) angle = std::max(angle, AngleTo(&vectors[t * kDim]));
   }
+  float AngleTo(const float* vector) const { return std::acos(std::clamp(Dot(axis, vector), -1.0f, 1.0f)); }
+  // query: of length one. No product can be above 1.
   float Box(const float* query) const {
     float sum = 0;
     for (int d = 0; d < kDim; ++d) sum += std::max(query[d] * low[d], query[d] * high[d]);
-    return sum;
+    return std::min(sum, 1.0f);
   }
-  float Ball(const float* query) const {
-    const float length = std::sqrt(std::inner_product(query, query + kDim, query, 0.0f));
-    return std::inner_product(query, query + kDim, centre, 0.0f) + radius * length;
-  }
+  float Cone(const float* query) const { return std::cos(std::max(0.0f, AngleTo(query) - angle)); }
 };
 
 using Vectors = std::vector<std::vector<float>>;  // [blocks][n * kDim]
@@ -179,22 +179,28 @@ class Bench {
 
   template <typename Bound>
   void ReportOne(const char* name, int size, const std::vector<std::vector<Group>>& blocks, double bytes, Bound bound) {
-    double skipped = 0;
+    double skipped = 0, sum = 0;
     for (size_t q = 0; q < heads_.size(); ++q) {
-      skipped +=
-          CountSkipped(BlockBounds(blocks, heads_[q], bound), scored_[q], models_[0]->profile().neighbour_weight);
+      const std::vector<float> bounds = BlockBounds(blocks, heads_[q], bound);
+      sum += std::accumulate(bounds.begin(), bounds.end(), 0.0);
+      skipped += CountSkipped(bounds, scored_[q], models_[0]->profile().neighbour_weight);
     }
-    std::printf("{\"bound\": \"%s\", \"tokens\": %d, \"skipped\": %.4f, \"bytes_per_token\": %.2f}\n", name, size,
-                skipped / static_cast<double>(heads_.size() * blocks.size()), bytes);
+    const auto asked = static_cast<double>(heads_.size() * blocks.size());
+    std::printf("{\"bound\": \"%s\", \"tokens\": %d, \"skipped\": %.4f, \"mean\": %.3f, \"bytes_per_token\": %.2f}\n",
+                name, size, skipped / asked, sum / asked, bytes);
   }
 
   absl::Status Report() {
     ILRE_ASSIGN_OR_RETURN(const Vectors vectors, ReadVectors(*store_, row_));
     const auto box = [](const Group& group, const float* query) { return group.Box(query); };
-    const auto ball = [](const Group& group, const float* query) { return group.Ball(query); };
+    const auto cone = [](const Group& group, const float* query) { return group.Cone(query); };
     const auto both = [](const Group& group, const float* query) {
-      return std::min(group.Box(query), group.Ball(query));
+      return std::min(group.Box(query), group.Cone(query));
     };
+    double floors = 0;
+    for (const Scored& scored : scored_) floors += scored.floor;
+    std::printf("{\"blocks\": %u, \"questions\": %zu, \"mean_floor\": %.3f}\n", row_.num_blocks, heads_.size(),
+                floors / static_cast<double>(scored_.size()));
     for (const int size : {256, 64, 16, 4, 1}) {
       std::vector<std::vector<Group>> blocks;
       for (const auto& block : vectors) {
@@ -207,7 +213,7 @@ class Bench {
         continue;
       }
       ReportOne("box", size, blocks, 2.0 * kDim / size, box);  // a byte a number
-      ReportOne("ball", size, blocks, (kDim + 4.0) / size, ball);
+      ReportOne("cone", size, blocks, (kDim + 4.0) / size, cone);
       ReportOne("both", size, blocks, (3.0 * kDim + 4.0) / size, both);
     }
     return absl::OkStatus();

@@ -116,6 +116,8 @@ def measure_asking(store: Store, documents: list[str] | None, runs: int, decode_
         "tokens": short.answers[0]["document_tokens"],
         "first_token_s": short.timings("first_token"),
         "score_s": short.timings("score"),
+        "second_look_s": short.timings("second_look"),
+        "prefill_s": short.timings("prefill"),
         "prompt_tokens": [answer["prompt_tokens"] for answer in short.answers],
         "whole_budget_first_token_s": whole.timings("first_token"),
         "whole_budget_prompt_tokens": [answer["prompt_tokens"] for answer in whole.answers],

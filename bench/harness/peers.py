@@ -88,17 +88,10 @@ def _measure_llama(bench: Bench, ids: list[int], questions: list[list[int]], spa
     for peer, flash in ((LLAMA, False), (FLASH, True)):
         with tempfile.TemporaryDirectory(prefix="llama-bench-", dir=bench.scratch) as folder:
             state = pathlib.Path(folder) / "state"
-            common = {"state_file": str(state), "flash": flash}
-            request = {**bench.child_request(ids, questions), **common, "short_prompt": short_prompt}
-            result = child.run("harness.llama", {"action": "measure", **request})
-            restart = {"action": "restart", "model": bench.engine.model, "num_tokens": len(ids), "threads": cores()}
-
-            def once(run: int) -> float:
-                page_cache.drop([state, pathlib.Path(bench.engine.model)])
-                asked = {**restart, **common, "question": questions[run % len(questions)]}
-                return child.run("harness.llama", asked)["seconds"]
-
-            result["cold_s"] = repeated(once, bench.runs, bench.patience)
+            request = {**bench.child_request(ids, questions), "short_prompt": short_prompt}
+            warm = {"action": "measure", "state_file": str(state), "flash": flash, **request}
+            result = child.run("harness.llama", warm)
+            result["cold_s"] = _restarts(bench, state, flash, len(ids), questions)
         measured[peer] = bench.record(outcomes.from_result(peer, result))
         if not flash:
             renamed = {"first_token_s": "short_first_token_s", "tokens_per_s": "short_tokens_per_s"}
@@ -107,13 +100,32 @@ def _measure_llama(bench: Bench, ids: list[int], questions: list[list[int]], spa
     return measured
 
 
+def _restarts(
+    bench: Bench, state: pathlib.Path, flash: bool, num_tokens: int, questions: list[list[int]]
+) -> list[float]:
+    """Seconds of llama.cpp's start with nothing in the page cache, to the first token of an answer."""
+    request = {"action": "restart", "model": bench.engine.model, "state_file": str(state), "flash": flash}
+    request |= {"num_tokens": num_tokens, "threads": cores()}
+
+    def once(run: int) -> float:
+        page_cache.drop([state, pathlib.Path(bench.engine.model)])
+        return child.run("harness.llama", {**request, "question": questions[run % len(questions)]})["seconds"]
+
+    return repeated(once, bench.runs, bench.patience)
+
+
 def _measure_torch(bench: Bench, ids: list[int], questions: list[list[int]]) -> None:
     if not child.can_import("transformers, gguf, kvpress", bench.torch_python):
         bench.report.skip("transformers", "no transformers with kvpress: bench/peers --setup")
         return
     for peer, keep in ((FULL, None), (SNAPKV, KEPT)):
         request = {**bench.child_request(ids, questions), "keep": keep}
-        bench.record(outcomes.from_result(peer, child.run("harness.torch_peer", request, bench.torch_python)))
+        try:
+            result = child.run("harness.torch_peer", request, bench.torch_python)
+        except child.ChildError as error:  # of a run of hours, the rest is worth having
+            bench.report.skip(f"{peer}.{len(ids)}", str(error))
+            continue
+        bench.record(outcomes.from_result(peer, result))
 
 
 def _ratio(measure: str, one: Outcome, other: Outcome) -> float:
@@ -122,16 +134,16 @@ def _ratio(measure: str, one: Outcome, other: Outcome) -> float:
     return first / second
 
 
-def _first_tokens(report: Report, mine: Outcome, bar_s: float) -> dict[str, float]:
+def _first_tokens(report: Report, mine: Outcome, bar_s: float, prefix: str = "") -> dict[str, float]:
     """As the profile has it (the prompt holds what comes near the best score), and with the whole budget in the prompt.
 
     -> the medians, by name
     """
     medians = {}
-    for way, prefix in (("", ""), (".whole_budget", "whole_budget_")):
-        name = f"first_token.{mine.tokens}{way}"
-        seconds = mine.values["first_token_s"] if not way else mine.details[f"{prefix}first_token_s"]
-        details = {"seconds": seconds, "prompt_tokens": mine.details[f"{prefix}prompt_tokens"]}
+    for way in ("", "whole_budget_"):
+        name = f"{prefix}{way}first_token.{mine.tokens}"
+        seconds = mine.details[f"{way}first_token_s"] if way else mine.values["first_token_s"]
+        details = {"seconds": seconds, "prompt_tokens": mine.details[f"{way}prompt_tokens"]}
         medians[name] = statistics.median(seconds)
         report.at_most(name, medians[name], bar_s, n=len(seconds), details=details)
     return medians
@@ -182,18 +194,19 @@ def measure_alone(bench: Bench, lengths: list[int]) -> None:
             bench.report.at_least("reading.1000000.rate_share_of_50000", rates[1_000_000] / rates[50_000], 0.9)
 
 
-def measure_collection(bench: Bench, num_tokens: int) -> None:
-    """Questions over a collection of several documents."""
-    with Store(bench.engine, bench.scratch) as store:
-        texts = (ours.text_of(bench.engine, num_tokens // PARTS, seed=100 + part) for part in range(PARTS))
-        done = [store.ingest(f"part{part}", text, measure_memory=True) for part, text in enumerate(texts)]
-        result = ours.measure_asking(store, None, bench.runs, bench.decode_tokens)
-    result["read_s"] = [sum(one.seconds for one in done)]
-    result["peak_bytes"] = [max(*(one.peak_rss_bytes for one in done), result["ask_peak_bytes"])]
-    result = {**result, "exact_tokens": result["tokens"], "tokens": num_tokens}
-    outcome = bench.record(outcomes.from_result(f"{OURS}, {PARTS} documents", result))
-    _first_tokens(bench.report, outcome, 1.2)
-    bench.report.at_most("collection.peak_gib", result["peak_bytes"][0] / 2**30, 3)
+def measure_collection(bench: Bench, lengths: list[int]) -> None:
+    """Questions over a collection of several documents, of so many tokens together."""
+    for length in lengths:
+        with Store(bench.engine, bench.scratch) as store:
+            texts = (ours.text_of(bench.engine, length // PARTS, seed=100 + part) for part in range(PARTS))
+            done = [store.ingest(f"part{part}", text, measure_memory=True) for part, text in enumerate(texts)]
+            result = ours.measure_asking(store, None, bench.runs, bench.decode_tokens)
+        result["read_s"] = [sum(one.seconds for one in done)]
+        result["peak_bytes"] = [max(*(one.peak_rss_bytes for one in done), result["ask_peak_bytes"])]
+        result = {**result, "exact_tokens": result["tokens"], "tokens": length}
+        outcome = bench.record(outcomes.from_result(f"{OURS}, {PARTS} documents", result))
+        _first_tokens(bench.report, outcome, 1.2, "collection.")
+        bench.report.at_most(f"collection.peak_gib.{length}", result["peak_bytes"][0] / 2**30, 3)
 
 
 def parse_arguments(sections: list[str]) -> argparse.Namespace:
@@ -205,7 +218,7 @@ def parse_arguments(sections: list[str]) -> argparse.Namespace:
         "an environment for the last two, which need another version of transformers than the tests.",
     )
     parser.add_argument("--only", nargs="+", choices=sections, metavar="NAME", help=f"of {', '.join(sections)}")
-    parser.add_argument("--lengths", type=int, nargs="+", metavar="TOKENS", help="in sections against and alone")
+    parser.add_argument("--lengths", type=int, nargs="+", metavar="TOKENS", help="in all sections but cost")
     parser.add_argument("--runs", type=int, default=5, help="of each measurement [%(default)s]")
     parser.add_argument(
         "--patience", type=float, default=600, metavar="SECONDS", help="after which there are fewer runs [%(default)s]"
@@ -245,7 +258,7 @@ def main() -> int:
     sections: dict[str, Callable[[], None]] = {
         "against": lambda: measure_against(bench, arguments.lengths or ([1024] if quick else against)),
         "alone": lambda: measure_alone(bench, arguments.lengths or ([10_000] if quick else alone)),
-        "collection": lambda: measure_collection(bench, 50_000 if quick else 10_000_000),
+        "collection": lambda: measure_collection(bench, [50_000] if quick else arguments.lengths or [10_000_000]),
         "cost": lambda: cost.measure(bench.report, bench.engine, bench.scratch, bench.folder, bench.runs, quick),
     }
     bench.report.add(machine())

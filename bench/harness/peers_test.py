@@ -185,7 +185,7 @@ class JudgeTest(unittest.TestCase):
         self.assertEqual(self.missed(8192, 0.9, 0.35, 70, 1e6), ["first_token.8192.share_of_restored_llama"])
         self.assertEqual(
             self.missed(8192, 0.9, 0.2, 70, 1e6, whole_s=0.45),
-            ["first_token.8192.whole_budget", "first_token.8192.whole_budget.share_of_restored_llama"],
+            ["whole_budget_first_token.8192", "whole_budget_first_token.8192.share_of_restored_llama"],
         )
         self.assertEqual(self.missed(8192, 0.9, 0.2, 55, 1e6), ["answers.8192.against_short_prompt"])
         self.assertEqual(self.missed(8192, 0.9, 0.2, 70, 3e6), ["kept.8192.share_of_llama"])
