@@ -17,7 +17,7 @@ BUDGETS = (64, 128, 256, 512, 1024, 2048)
 QUESTION_WORDS = (4, 16, 64, 256)
 CLIENTS = (1, 2, 4, 8, 16)
 READ_LAYERS, WINDOW, STORED = 2, 256, 64  # of the default profile
-WEIGHT_BITS = 5.0  # Q4_1
+WEIGHT_BITS = 5.85  # of the default file: Q4_1, the output layer Q8_0
 QUESTION_VECTORS = 24
 PUBLISHED = 30.0  # seconds for a million tokens, "under", 8B model, one Ascend 910B
 
