@@ -1,6 +1,7 @@
 // Speed of the whole model: reading a prompt, one answer, and several at once.
 //
 // Usage: generator_bench MODEL [--threads N] [--rounds N] [--only float32|auto]
+//                        [--part prompt|short|one|eight|requests]
 //
 // Of each measurement all rounds are made in turn, and the fastest and the median round are given by the clock on the
 // wall, and the processor time of all threads in the median one. On a busy machine compare processor times, and the
@@ -61,6 +62,7 @@ struct Times {
     return values[values.size() / 2];
   }
   void Print(const char* what, double tokens) const {
+    if (wall.empty()) return;
     const double fastest = *std::min_element(wall.begin(), wall.end()), median = Median(wall);
     std::printf("  %-44s %8.1f tokens/s (median %.1f), processor %.2f ms a token\n", what, tokens / fastest,
                 tokens / median, 1e3 * Median(processor) / tokens);
@@ -91,7 +93,7 @@ absl::Status DecodeTogether(const Decoder& decoder, const std::vector<std::uniqu
   return absl::OkStatus();
 }
 
-absl::Status MeasureModel(const Decoder& decoder, int rounds) {
+absl::Status MeasureModel(const Decoder& decoder, int rounds, const std::string& part) {
   const std::vector<TokenId> prompt = RandomIds(kPromptTokens, decoder.config().vocab_size, 1);
   std::vector<std::unique_ptr<KvCache>> caches;
   std::vector<float> logits;
@@ -101,25 +103,29 @@ absl::Status MeasureModel(const Decoder& decoder, int rounds) {
     caches.push_back(std::move(cache));
   }
   Times prefill, short_past, one, eight;
-  std::vector<std::unique_ptr<KvCache>> scratch;
+  std::vector<std::unique_ptr<KvCache>> scratch;  // of a prompt, and of an answer with 16 tokens before it
   for (int i = 0; i < 2; ++i) {
     ILRE_ASSIGN_OR_RETURN(std::unique_ptr<KvCache> cache, decoder.NewCache(kPromptTokens));
     scratch.push_back(std::move(cache));
   }
+  const auto add = [&](const char* name, Times* times, const auto& body) {
+    return part.empty() || part == name ? times->Add(body) : absl::OkStatus();
+  };
   for (int round = 0; round < rounds; ++round) {
-    ILRE_RETURN_IF_ERROR(prefill.Add([&] {
+    ILRE_RETURN_IF_ERROR(add("prompt", &prefill, [&] {
       scratch[0]->Truncate(0);
       return decoder.Forward(prompt, scratch[0].get(), {}, Decoder::Logits::kLast, nullptr, &logits);
     }));
     scratch[0]->Truncate(16);
-    ILRE_RETURN_IF_ERROR(short_past.Add([&] { return DecodeTogether(decoder, scratch, 1); }));
-    ILRE_RETURN_IF_ERROR(one.Add([&] { return DecodeTogether(decoder, caches, 1); }));
-    ILRE_RETURN_IF_ERROR(eight.Add([&] { return DecodeTogether(decoder, caches, caches.size()); }));
+    ILRE_RETURN_IF_ERROR(add("short", &short_past, [&] { return DecodeTogether(decoder, scratch, 1); }));
+    ILRE_RETURN_IF_ERROR(add("one", &one, [&] { return DecodeTogether(decoder, caches, 1); }));
+    ILRE_RETURN_IF_ERROR(add("eight", &eight, [&] { return DecodeTogether(decoder, caches, caches.size()); }));
   }
   prefill.Print("prompt of 512 tokens", kPromptTokens);
   short_past.Print("one answer, 16 tokens before it", kAnswerTokens);
   one.Print("one answer, 512 tokens before it", kAnswerTokens);
   eight.Print("eight answers, 512 tokens before each", kAnswerTokens * kAnswersAtOnce);
+  if (one.wall.empty() || eight.wall.empty()) return absl::OkStatus();
   std::printf("  eight at once: %.2f times the tokens per second of one alone\n",
               kAnswersAtOnce * one.Fastest() / eight.Fastest());
   return absl::OkStatus();
@@ -160,7 +166,7 @@ absl::Status MeasureGenerator(const Decoder& decoder, const Tokenizer& tokenizer
   return absl::OkStatus();
 }
 
-absl::Status Run(const std::string& model, int rounds, const std::string& only) {
+absl::Status Run(const std::string& model, int rounds, const std::string& only, const std::string& part) {
   ILRE_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(model));
   ILRE_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Create(checkpoint->tokenizer()));
   std::printf("%s; quantized layers: %s; %d threads\n", kernels::CpuDescription().c_str(),
@@ -176,7 +182,8 @@ absl::Status Run(const std::string& model, int rounds, const std::string& only) 
       return absl::OkStatus();
     }));
     std::printf("  loaded in %.2f s, processor %.2f s\n", load.wall[0], load.processor[0]);
-    ILRE_RETURN_IF_ERROR(MeasureModel(*decoder, rounds));
+    ILRE_RETURN_IF_ERROR(MeasureModel(*decoder, rounds, part));
+    if (!part.empty() && part != "requests") continue;
     ILRE_RETURN_IF_ERROR(MeasureGenerator(*decoder, *tokenizer, std::min(rounds, 3)));
   }
   return absl::OkStatus();
@@ -187,7 +194,7 @@ absl::Status Run(const std::string& model, int rounds, const std::string& only) 
 
 int main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
-  std::string model, only;
+  std::string model, only, part;
   int rounds = 5;
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
@@ -197,15 +204,18 @@ int main(int argc, char** argv) {
       rounds = std::max(1, std::atoi(argv[++i]));
     } else if (argument == "--only" && i + 1 < argc) {
       only = argv[++i];
+    } else if (argument == "--part" && i + 1 < argc) {
+      part = argv[++i];
     } else {
       model = argument;
     }
   }
   if (model.empty()) {
-    std::fprintf(stderr, "usage: generator_bench MODEL [--threads N] [--rounds N] [--only float32|auto]\n");
+    std::fprintf(stderr, "usage: generator_bench MODEL [--threads N] [--rounds N] [--only float32|auto]\n"
+                         "                       [--part prompt|short|one|eight|requests]\n");
     return 2;
   }
-  const absl::Status status = ilre::Run(model, rounds, only);
+  const absl::Status status = ilre::Run(model, rounds, only, part);
   if (!status.ok()) std::fprintf(stderr, "generator_bench: %s\n", status.ToString().c_str());
   return status.ok() ? 0 : 1;
 }

@@ -19,9 +19,9 @@ constexpr int kPanel = static_cast<int>(kQuantizedPanel), kBlock = static_cast<i
 
 constexpr int kCodeBytesOf4Bits = kPanel * kBlock / 2, kCodeBytesOf8Bits = kPanel * kBlock;
 
-// Weights from memory or the last-level cache are asked for so many bytes ahead: the processor's own prefetching stops
-// at each page.
-[[maybe_unused]] constexpr int kPrefetchBytes = 2048;
+// Weights from memory or the last-level cache are asked for so many bytes ahead, into the second-level cache: the
+// processor's own prefetching stops at each page, and the first level has room for too few requests under way.
+[[maybe_unused]] constexpr int kPrefetchBytes = 4096;
 
 // The code of one output's input, as the format's formula takes it.
 template <QuantizedFormat kFormat>
@@ -178,7 +178,7 @@ HWY_NOINLINE void Rows(const QuantizedTile& tile) {
 #pragma GCC unroll 8
     for (int i = 0; i < kCodeBytes / 64; ++i) {
       const __m512i bytes = _mm512_load_si512(codes + i * 64);
-      _mm_prefetch(reinterpret_cast<const char*>(codes) + kPrefetchBytes + i * 64, _MM_HINT_T0);
+      _mm_prefetch(reinterpret_cast<const char*>(codes) + kPrefetchBytes + i * 64, _MM_HINT_T1);
       if constexpr (kFormat == QuantizedFormat::kQ8_0) {
         weights[i] = bytes;
       } else {
