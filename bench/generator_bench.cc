@@ -211,8 +211,9 @@ int main(int argc, char** argv) {
     }
   }
   if (model.empty()) {
-    std::fprintf(stderr, "usage: generator_bench MODEL [--threads N] [--rounds N] [--only float32|auto]\n"
-                         "                       [--part prompt|short|one|eight|requests]\n");
+    std::fprintf(stderr,
+                 "usage: generator_bench MODEL [--threads N] [--rounds N] [--only float32|auto]\n"
+                 "                       [--part prompt|short|one|eight|requests]\n");
     return 2;
   }
   const absl::Status status = ilre::Run(model, rounds, only, part);

@@ -36,37 +36,39 @@ HWY_INLINE __m512bh EachPair(const void* memory) {
   return pairs;
 }
 
-// kKeys keys from `first` on, all rows.
-template <int kKeys>
+// kKeys keys from `first` on, 16 rows for each of kVectors vectors.
+template <int kKeys, int kVectors>
 HWY_INLINE void Score(const PairScores& task, int64_t first) {
-  __m512 sums[kKeys][2];
+  __m512 sums[kKeys][kVectors];
 #pragma GCC unroll 12
-  for (int j = 0; j < kKeys; ++j) sums[j][0] = sums[j][1] = _mm512_setzero_ps();
+  for (int j = 0; j < kKeys; ++j) {
+    for (int i = 0; i < kVectors; ++i) sums[j][i] = _mm512_setzero_ps();
+  }
   const uint16_t* keys = task.keys + first * task.key_stride;
   const uint32_t* queries = task.queries;
   const int64_t stride = task.key_stride;
   for (int64_t c = 0; c < task.dim; c += 2, queries += kPairRows) {
-    const __m512bh low = Pairs(queries), high = Pairs(queries + 16);
+    __m512bh rows[kVectors];
+    for (int i = 0; i < kVectors; ++i) rows[i] = Pairs(queries + 16 * i);
 #pragma GCC unroll 12
     for (int j = 0; j < kKeys; ++j) {
       const __m512bh key = EachPair(keys + j * stride + c);
-      sums[j][0] = _mm512_dpbf16_ps(sums[j][0], low, key);
-      sums[j][1] = _mm512_dpbf16_ps(sums[j][1], high, key);
+      for (int i = 0; i < kVectors; ++i) sums[j][i] = _mm512_dpbf16_ps(sums[j][i], rows[i], key);
     }
   }
 #pragma GCC unroll 12
   for (int j = 0; j < kKeys; ++j) {
     float* to = task.scores + (first + j) * kPairRows;
-    _mm512_storeu_ps(to, sums[j][0]);
-    _mm512_storeu_ps(to + 16, sums[j][1]);
+    for (int i = 0; i < kVectors; ++i) _mm512_storeu_ps(to + 16 * i, sums[j][i]);
   }
 }
 
+template <int kVectors>
 HWY_NOINLINE void ScoreAll(const PairScores& task) {
   int64_t j = 0;
-  for (; j + 12 <= task.num_keys; j += 12) Score<12>(task, j);
-  for (; j + 4 <= task.num_keys; j += 4) Score<4>(task, j);
-  for (; j + 2 <= task.num_keys; j += 2) Score<2>(task, j);
+  for (; j + 12 <= task.num_keys; j += 12) Score<12, kVectors>(task, j);
+  for (; j + 4 <= task.num_keys; j += 4) Score<4, kVectors>(task, j);
+  for (; j + 2 <= task.num_keys; j += 2) Score<2, kVectors>(task, j);
 }
 
 // kRows rows from `first` on, kVectors vectors of columns from `column` on.
@@ -114,7 +116,9 @@ HWY_NOINLINE void MixAll(const PairMix& task) {
 }  // namespace avx512_bf16
 HWY_POP_ATTRIBUTES
 
-void ScorePairsAvx512Bf16(const PairScores& task) { avx512_bf16::ScoreAll(task); }
+void ScorePairsAvx512Bf16(const PairScores& task) {
+  task.half_rows ? avx512_bf16::ScoreAll<1>(task) : avx512_bf16::ScoreAll<2>(task);
+}
 void MixPairsAvx512Bf16(const PairMix& task) { avx512_bf16::MixAll(task); }
 
 }  // namespace ilre::kernels

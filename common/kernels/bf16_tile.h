@@ -15,6 +15,7 @@ struct PairScores {
   int64_t key_stride;
   const uint32_t* queries;  // [dim / 2, kPairRows]: two neighbouring dimensions each, the first in the lower half
   float* scores;            // [num_keys, kPairRows]
+  bool half_rows = false;   // only the first kPairRows / 2 rows of queries are computed, and written
 };
 
 // Weights times values, added to sums.

@@ -156,7 +156,7 @@ HWY_INLINE void ScoreStep(const Number* HWY_RESTRICT keys, int64_t second, int64
 
 template <int kRows, typename Number>
 HWY_NOINLINE void ScoreCachedKeys(const HeadCache<Number>& cache, int64_t num_keys, const float* queries, float* scores,
-                            int64_t score_stride) {
+                                  int64_t score_stride) {
   constexpr int64_t kTile = LayerCache::kTile;
   for (int64_t j = 0; j < num_keys; j += 2 * kLanes) {
     const auto place = [&](int64_t key) { return key / kTile * kTile * cache.dim + key % kTile; };
@@ -186,11 +186,11 @@ float Exponentiate(int64_t seen, int64_t padded, float* scores) {
   return 1.0f / hn::GetLane(hn::SumOfLanes(kFloats, hn::Add(sum, other_sum)));
 }
 
-// sums [kRows, width] (kVectors vectors of columns of it) = weights [kRows, num_keys], weight_stride apart, times values
-// [num_keys, width].
+// sums [kRows, width] (kVectors vectors of columns of it) = weights [kRows, num_keys], weight_stride apart, times
+// values [num_keys, width].
 template <int kRows, int kVectors, typename Number>
 HWY_NOINLINE void MixValueColumns(const Number* HWY_RESTRICT values, int64_t width, int64_t num_keys,
-                             const float* HWY_RESTRICT weights, int64_t weight_stride, float* HWY_RESTRICT to) {
+                                  const float* HWY_RESTRICT weights, int64_t weight_stride, float* HWY_RESTRICT to) {
   constexpr int64_t kAhead = 48;  // keys whose values are asked for so early
   Floats sums[kRows][kVectors];
 #pragma GCC unroll 8

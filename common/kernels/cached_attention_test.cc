@@ -108,7 +108,8 @@ TEST_P(CachedAttentionTest, PiecesAndCompanyDoNotShowInABit) {
     Random random(2);
     ThreadPool pool(3);
     for (int trial = 0; trial < 20; ++trial) {
-      const int kv_heads = static_cast<int>(1 + random.Below(3)), heads = kv_heads * static_cast<int>(1 + random.Below(9));
+      const int kv_heads = static_cast<int>(1 + random.Below(3)),
+                heads = kv_heads * static_cast<int>(1 + random.Below(9));
       const int64_t tokens = static_cast<int64_t>(2 + random.Below(120));
       Problem whole(GetParam(), tokens, heads, kv_heads, static_cast<int>(1 + random.Below(70)), random);
       Problem pieces = whole;

@@ -1,11 +1,14 @@
 #include "common/kernels/max_sim.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <limits>
 #include <type_traits>
 
 #include "common/base/check.h"
+#include "common/kernels/bf16_attention.h"
+#include "common/kernels/bf16_tile.h"
 #include "hwy/cache_control.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -195,7 +198,75 @@ void DotOf(const StoredKeys& keys, const PackedQueries& queries, float* out) {
   });
 }
 
+#if defined(__x86_64__)
+static_assert(PackedQueries::kGroup == kPairRows);
+
+// Raises greatest [kGroup] to the products of tokens [begin, end). products: [tokens, kGroup].
+void TakeProducts(const float* products, int begin, int end, float* greatest) {
+  for (int64_t q = 0; q < PackedQueries::kGroup; q += kLanes) {
+    Floats best = hn::LoadU(kFloats, greatest + q);
+    for (int t = begin; t < end; ++t) {
+      const Floats product = hn::LoadU(kFloats, products + t * PackedQueries::kGroup + q);
+      best = hn::IfThenElse(hn::Gt(product, best), product, best);  // one that is not a number loses
+    }
+    hn::StoreU(best, kFloats, greatest + q);
+  }
+}
+
+// MaxSim of one group of queries by products of pairs. best: rows of num_queries, of which this group's are `used`.
+void MaxSimPairs(const StoredKeys& keys, int64_t dim, const uint32_t* group, int used, const uint8_t* segment_bitmap,
+                 float* best, int64_t num_queries) {
+  constexpr int kTokens = 96, kGroup = PackedQueries::kGroup;  // tokens whose products stay in the first-level cache
+  constexpr float kNone = -std::numeric_limits<float>::infinity();
+  thread_local AlignedVector<float> products(kTokens * kGroup);
+  thread_local AlignedVector<uint16_t> last;
+  float greatest[kGroup];
+  std::fill_n(greatest, kGroup, kNone);
+  const auto finish = [&] {
+    for (int q = 0; q < used; ++q) best[q] = std::max(best[q], greatest[q]);
+    std::fill_n(greatest, kGroup, kNone);
+  };
+  for (int first = 0; first < keys.num_tokens; first += kTokens) {
+    const int tokens = std::min(kTokens, keys.num_tokens - first);
+    const uint8_t* from = keys.values + first * dim * 2;
+    PairScores task{tokens / 2 * 2,    dim, reinterpret_cast<const uint16_t*>(from), dim, group, products.data(),
+                    used <= kGroup / 2};
+    ScorePairsAvx512Bf16(task);
+    if (tokens % 2 != 0) {  // with one of zeros behind it
+      last.assign(static_cast<size_t>(2 * dim), 0);
+      std::memcpy(last.data(), from + (tokens - 1) * dim * 2, static_cast<size_t>(2 * dim));
+      task.num_keys = 2;
+      task.keys = last.data();
+      float of_two[2 * kGroup] = {};
+      task.scores = of_two;
+      ScorePairsAvx512Bf16(task);
+      std::copy_n(of_two, kGroup, products.data() + (tokens - 1) * kGroup);
+    }
+    int taken = 0;
+    for (int t = 0; t < tokens; ++t) {
+      if ((segment_bitmap[(first + t) / 8] >> ((first + t) % 8) & 1) == 0) continue;
+      TakeProducts(products.data(), taken, t, greatest);
+      taken = t;
+      finish();
+      best += num_queries;
+    }
+    TakeProducts(products.data(), taken, tokens, greatest);
+  }
+  finish();
+}
+#endif
+
 void MaxSim(const StoredKeys& keys, const PackedQueries& queries, const uint8_t* segment_bitmap, float* best) {
+#if defined(__x86_64__)
+  if (keys.scales == nullptr && queries.pairs() != nullptr && UsesBf16Products()) {
+    constexpr int kGroup = PackedQueries::kGroup;
+    for (int q = 0; q < queries.num_queries(); q += kGroup) {
+      MaxSimPairs(keys, queries.dim(), queries.pairs() + q / 2 * queries.dim(),
+                  std::min(kGroup, queries.num_queries() - q), segment_bitmap, best + q, queries.num_queries());
+    }
+    return;
+  }
+#endif
   if (keys.scales == nullptr) return MaxSimOf<uint16_t>(keys, queries, segment_bitmap, best);
   MaxSimOf<int8_t>(keys, queries, segment_bitmap, best);
 }
@@ -223,6 +294,13 @@ PackedQueries::PackedQueries(const float* queries, int num_queries, int dim) : n
   for (int64_t q = 0; q < num_queries; ++q) {
     float* column = panels_.data() + q / kGroup * kGroup * dim + q % kGroup;
     for (int64_t c = 0; c < dim; ++c) column[c * kGroup] = queries[q * dim + c];
+  }
+  const auto is_bf16 = [](float value) { return (std::bit_cast<uint32_t>(value) & 0xFFFFu) == 0; };
+  if (dim % 16 != 0 || !std::all_of(panels_.begin(), panels_.end(), is_bf16)) return;
+  pairs_.resize(panels_.size() / 2);
+  for (size_t i = 0; i < pairs_.size(); ++i) {
+    const size_t first = i / kGroup * 2 * kGroup + i % kGroup;  // of two columns, kGroup apart
+    pairs_[i] = std::bit_cast<uint32_t>(panels_[first]) >> 16 | std::bit_cast<uint32_t>(panels_[first + kGroup]);
   }
 }
 

@@ -3,7 +3,9 @@
 // tokens: one pass over the stored bytes, which may lie anywhere (no alignment).
 //
 // Single-threaded: the caller gives blocks of tokens to its tasks. Inner products are chains of multiply-adds over the
-// dimensions in ascending order, so that they depend on the two vectors alone, bitwise.
+// dimensions in ascending order, so that they depend on the two vectors alone, bitwise. Where all numbers of the query
+// vectors are bf16 (and dim is a multiple of 16), products of bf16 vectors go in pairs on processors that multiply such
+// (AVX512-BF16), in half the time.
 #pragma once
 
 #include <cstdint>
@@ -23,12 +25,16 @@ class PackedQueries {
   int dim() const { return dim_; }
   // [ceil(num_queries / kGroup), dim, kGroup], zeros beyond num_queries; aligned for vectors.
   const float* panels() const { return panels_.data(); }
+  // [ceil(num_queries / kGroup), dim / 2, kGroup], two neighbouring dimensions in bf16 each, the first in the lower
+  // half; null where numbers are not bf16, or dim is not a multiple of 16.
+  const uint32_t* pairs() const { return pairs_.empty() ? nullptr : pairs_.data(); }
 
   static constexpr int kGroup = 32;  // queries side by side in a panel
 
  private:
   int num_queries_, dim_;
   AlignedVector<float> panels_;
+  AlignedVector<uint32_t> pairs_;
 };
 
 // Segments: token t starts one if bit t % 8 of segment_bitmap[t / 8] is set. It belongs to row number

@@ -7,6 +7,7 @@
 
 #include "common/base/random.h"
 #include "common/kernels/bf16.h"
+#include "common/kernels/bf16_attention.h"
 #include "common/kernels/reference.h"
 #include "common/kernels/test_util.h"
 #include "gtest/gtest.h"
@@ -52,11 +53,16 @@ int CountStarts(const std::vector<uint8_t>& bitmap, int tokens) {
   return starts;
 }
 
-void CheckShape(int tokens, int dim, int num_queries, Random& random) {
-  SCOPED_TRACE(testing::Message() << tokens << " tokens, " << num_queries << " queries, dim " << dim);
+void CheckShape(int tokens, int dim, int num_queries, bool bf16_queries, Random& random) {
+  SCOPED_TRACE(testing::Message() << tokens << " tokens, " << num_queries << " queries, dim " << dim
+                                  << (bf16_queries ? ", in bf16" : ""));
   const Stored stored(tokens, dim, random);
-  const auto queries = RandomFloats(num_queries * dim, random);
+  auto queries = RandomFloats(num_queries * dim, random);
+  if (bf16_queries) {
+    for (float& value : queries) value = FloatFromBf16(Bf16FromFloat(value));
+  }
   const PackedQueries packed(queries.data(), num_queries, dim);
+  EXPECT_EQ(packed.pairs() != nullptr, bf16_queries && dim % 16 == 0 && num_queries > 0);
   const double tolerance = 1e-6 * dim;
   std::vector<float> bf16_dots(tokens * num_queries), int8_dots(bf16_dots.size()), out(bf16_dots.size(), 3.0f);
   reference::Dot(stored.bf16_floats.data(), tokens, dim, queries.data(), num_queries, bf16_dots.data());
@@ -85,12 +91,28 @@ TEST(MaxSimTest, EqualsTheDefinition) {
   ForEachTarget([] {
     Random random(1);
     for (int tokens : {0, 1, 2, 11, 12, 13, 100, 256}) {
-      for (int num_queries : {0, 1, 24, 33}) CheckShape(tokens, 64, num_queries, random);
+      for (int num_queries : {0, 1, 24, 33}) CheckShape(tokens, 64, num_queries, false, random);
     }
     for (int trial = 0; trial < 100; ++trial) {
-      CheckShape(1 + random.Below(60), 1 + random.Below(130), 1 + random.Below(100), random);
+      CheckShape(1 + random.Below(60), 1 + random.Below(130), 1 + random.Below(100), false, random);
     }
   });
+}
+
+TEST(MaxSimTest, ProductsOfBf16PairsEqualTheDefinition) {
+  for (const bool allowed : {true, false}) {
+    AllowBf16Products(allowed);
+    ForEachTarget([] {
+      Random random(4);
+      for (int tokens : {0, 1, 2, 11, 95, 96, 97, 256}) {
+        for (int num_queries : {1, 16, 17, 32, 33, 70}) CheckShape(tokens, 64, num_queries, true, random);
+      }
+      for (int trial = 0; trial < 30; ++trial) {
+        CheckShape(1 + random.Below(200), 16 * (1 + random.Below(8)), 1 + random.Below(100), true, random);
+      }
+    });
+  }
+  AllowBf16Products(true);
 }
 
 TEST(MaxSimTest, ATokensScoreDependsOnNothingElse) {

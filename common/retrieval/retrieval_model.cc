@@ -58,6 +58,14 @@ std::vector<float> Columns(const std::vector<float>& x, int64_t n, int64_t begin
   return out;
 }
 
+// Each number to the nearest bf16.
+void RoundToBf16(std::vector<float>* values) {
+  const auto count = static_cast<int64_t>(values->size());
+  std::vector<uint16_t> bits(values->size());
+  kernels::ConvertToBf16(values->data(), count, bits.data());
+  kernels::ConvertFromBf16(bits.data(), count, values->data());
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RetrievalModel>> RetrievalModel::Create(const Decoder& decoder,
@@ -177,6 +185,7 @@ absl::StatusOr<EncodedQuestion> RetrievalModel::EncodeQuestion(absl::string_view
         query.weights.push_back(Softplus(gate));
       }
     }
+    if (profile_.arithmetic == StreamArithmetic::kInt8) RoundToBf16(&query.vectors);
     encoded.heads.push_back(std::move(query));
   }
   return encoded;
