@@ -78,14 +78,28 @@ void RopeHead(float* x, int64_t half, const float* cosines, const float* sines) 
   });
 }
 
-// silu(g) = g / (1 + exp(-g)) = g exp(-|g|) / (1 + exp(-|g|)) for g < 0: exp never sees a positive number.
+// g / (1 + exp(-s)) = g exp(-|s|) / (1 + exp(-|s|)) for s < 0: exp never sees a positive number.
+template <class Tag, class Vector>
+HWY_INLINE Vector TimesSigmoid(Tag tag, Vector g, Vector s) {
+  const auto one = hn::Set(tag, 1.0f), zero = hn::Zero(tag);
+  const auto e = ExpNonPositive(tag, hn::Neg(hn::Abs(s)));
+  return hn::Div(hn::Mul(g, hn::IfThenElse(hn::Lt(s, zero), e, one)), hn::Add(one, e));
+}
+
 void SiluMulRow(const float* gate, const float* up, int64_t size, float* out) {
   ForEachVector(size, [&](auto tag, int64_t i) HWY_ATTR {
-    const auto one = hn::Set(tag, 1.0f), zero = hn::Zero(tag);
     const auto g = hn::LoadU(tag, gate + i);
-    const auto e = ExpNonPositive(tag, hn::Neg(hn::Abs(g)));
-    const auto numerator = hn::Mul(g, hn::IfThenElse(hn::Lt(g, zero), e, one));
-    hn::StoreU(hn::Mul(hn::Div(numerator, hn::Add(one, e)), hn::LoadU(tag, up + i)), tag, out + i);
+    hn::StoreU(hn::Mul(TimesSigmoid(tag, g, g), hn::LoadU(tag, up + i)), tag, out + i);
+  });
+}
+
+// (1 + tanh(u)) / 2 = 1 / (1 + exp(-2 u)).
+void GeluMulRow(const float* gate, const float* up, int64_t size, float* out) {
+  constexpr float kTwice = 1.5957691216057308f;  // 2 sqrt(2 / pi)
+  ForEachVector(size, [&](auto tag, int64_t i) HWY_ATTR {
+    const auto g = hn::LoadU(tag, gate + i);
+    const auto cubic = hn::MulAdd(hn::Mul(g, g), hn::Set(tag, 0.044715f * kTwice), hn::Set(tag, kTwice));
+    hn::StoreU(hn::Mul(TimesSigmoid(tag, g, hn::Mul(g, cubic)), hn::LoadU(tag, up + i)), tag, out + i);
   });
 }
 
@@ -164,6 +178,7 @@ HWY_EXPORT(RmsNormRow);
 HWY_EXPORT(NormalizeRow);
 HWY_EXPORT(RopeHead);
 HWY_EXPORT(SiluMulRow);
+HWY_EXPORT(GeluMulRow);
 HWY_EXPORT(AddRow);
 HWY_EXPORT(Greatest);
 HWY_EXPORT(SoftmaxRow);
@@ -181,6 +196,15 @@ void ForEachRow(ThreadPool& pool, int64_t rows, int64_t elements_per_row, Body b
 }
 
 int64_t StrideOr(int64_t stride, int64_t contiguous) { return stride != 0 ? stride : contiguous; }
+
+// row(gates, ups, size, out) for each row of a gated layer.
+template <class Row>
+void ForEachGate(Row row, const float* gate_up, int64_t rows, int64_t size, float* out, ThreadPool& pool,
+                 int64_t in_stride, int64_t out_stride) {
+  const int64_t from = StrideOr(in_stride, 2 * size), to = StrideOr(out_stride, size);
+  ForEachRow(pool, rows, 2 * size,
+             [&](int64_t r) { row(gate_up + r * from, gate_up + r * from + size, size, out + r * to); });
+}
 
 }  // namespace
 
@@ -216,10 +240,16 @@ void Rope(float* x, int64_t rows, int64_t heads, int64_t dim, const float* cosin
 
 void SiluMul(const float* gate_up, int64_t rows, int64_t size, float* out, ThreadPool& pool, int64_t in_stride,
              int64_t out_stride) {
-  const int64_t from = StrideOr(in_stride, 2 * size), to = StrideOr(out_stride, size);
-  ForEachRow(pool, rows, 2 * size, [&](int64_t r) {
-    HWY_DYNAMIC_DISPATCH(SiluMulRow)(gate_up + r * from, gate_up + r * from + size, size, out + r * to);
-  });
+  ForEachGate([](auto... row) { HWY_DYNAMIC_DISPATCH(SiluMulRow)
+                                (row...); }, gate_up, rows, size, out, pool, in_stride,
+              out_stride);
+}
+
+void GeluMul(const float* gate_up, int64_t rows, int64_t size, float* out, ThreadPool& pool, int64_t in_stride,
+             int64_t out_stride) {
+  ForEachGate([](auto... row) { HWY_DYNAMIC_DISPATCH(GeluMulRow)
+                                (row...); }, gate_up, rows, size, out, pool, in_stride,
+              out_stride);
 }
 
 void AddInPlace(float* y, const float* x, int64_t count, ThreadPool& pool) {

@@ -33,6 +33,11 @@ void Rope(float* x, int64_t rows, int64_t heads, int64_t dim, const float* cosin
 void SiluMul(const float* gate_up, int64_t rows, int64_t size, float* out, ThreadPool& pool, int64_t in_stride = 0,
              int64_t out_stride = 0);
 
+// out = gelu(gate) * up by the approximation with tanh, gelu(g) = g / 2 (1 + tanh(sqrt(2 / pi) (g + 0.044715 g^3)))
+// (Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016), to 1e-6 of |g up|. The rest as SiluMul.
+void GeluMul(const float* gate_up, int64_t rows, int64_t size, float* out, ThreadPool& pool, int64_t in_stride = 0,
+             int64_t out_stride = 0);
+
 // y = y + x. x, y: [count].
 void AddInPlace(float* y, const float* x, int64_t count, ThreadPool& pool);
 

@@ -109,6 +109,42 @@ TEST(ElementwiseTest, SiluMulAtTheEnds) {
   });
 }
 
+TEST(ElementwiseTest, GeluMul) {
+  ForEachTarget([] {
+    Random random(5);
+    ThreadPool pool(3);
+    for (int64_t size : kOddSizes) {
+      auto gate_up = RandomFloats(9 * 2 * size, random);
+      for (float& value : gate_up) value *= 6;
+      std::vector<float> expected(9 * size), out(9 * size);
+      reference::GeluMul(gate_up.data(), 9, size, expected.data());
+      GeluMul(gate_up.data(), 9, size, out.data(), pool);
+      for (int64_t i = 0; i < 9 * size; ++i) {
+        const int64_t at = i / size * 2 * size + i % size;
+        EXPECT_NEAR(out[i], expected[i], 1e-6 * std::fabs(gate_up[at] * gate_up[at + size])) << gate_up[at];
+      }
+      // Over the gates themselves.
+      GeluMul(gate_up.data(), 9, size, gate_up.data(), pool, 2 * size, 2 * size);
+      for (int64_t r = 0; r < 9; ++r) EXPECT_TRUE(SameBits(&gate_up[r * 2 * size], &out[r * size], size));
+    }
+  });
+}
+
+TEST(ElementwiseTest, GeluMulAtTheEnds) {
+  ForEachTarget([] {
+    ThreadPool pool(1);
+    const float gate_up[] = {0.0f, 1e20f, -1e20f, -5.0f, kNan, 1e-20f, 1, 1, 1, 1, 1, 2};
+    float out[6];
+    GeluMul(gate_up, 1, 6, out, pool);
+    EXPECT_EQ(out[0], 0.0f);
+    EXPECT_EQ(out[1], 1e20f);
+    EXPECT_EQ(out[2], 0.0f);
+    EXPECT_NEAR(out[3], -2.29e-7, 1e-8);
+    EXPECT_TRUE(std::isnan(out[4]));
+    EXPECT_EQ(out[5], 1e-20f);
+  });
+}
+
 TEST(ElementwiseTest, AddInPlace) {
   ForEachTarget([] {
     Random random(5);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <vector>
 
 #include "common/kernels/bf16.h"
@@ -115,6 +116,16 @@ void SiluMul(const float* gate_up, int64_t rows, int64_t size, float* out) {
     for (int64_t i = 0; i < size; ++i) {
       const double gate = gate_up[r * 2 * size + i], up = gate_up[r * 2 * size + size + i];
       out[r * size + i] = static_cast<float>(gate / (1 + std::exp(-gate)) * up);
+    }
+  }
+}
+
+void GeluMul(const float* gate_up, int64_t rows, int64_t size, float* out) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < size; ++i) {
+      const double gate = gate_up[r * 2 * size + i], up = gate_up[r * 2 * size + size + i];
+      const double inner = std::sqrt(2 / std::numbers::pi) * (gate + 0.044715 * gate * gate * gate);
+      out[r * size + i] = static_cast<float>(gate / 2 * (1 + std::tanh(inner)) * up);
     }
   }
 }

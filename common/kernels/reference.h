@@ -21,6 +21,7 @@ void BandedAttention(const BandedAttentionArgs& args);
 void RmsNorm(const float* x, int64_t rows, int64_t dim, const float* weight, float eps, float* out);
 void Rope(float* x, int64_t rows, int64_t heads, int64_t dim, const float* cosines, const float* sines);
 void SiluMul(const float* gate_up, int64_t rows, int64_t size, float* out);
+void GeluMul(const float* gate_up, int64_t rows, int64_t size, float* out);
 void Softmax(float* x, int64_t count, float scale);
 
 // out: [num_tokens, num_queries]; keys: [num_tokens, dim] as floats; queries: [num_queries, dim].
