@@ -87,6 +87,15 @@ Frame ZephyrFrame(absl::string_view system) {
   return frame;
 }
 
+// There is no system turn: its words go before the user's, in the user's turn.
+Frame GemmaFrame(absl::string_view system) {
+  Frame frame;
+  frame.head = {Control("<start_of_turn>"), Text(system.empty() ? "user\n" : absl::StrCat("user\n", system, "\n\n"))};
+  frame.tail = {Control("<end_of_turn>"), Text("\n"), Control("<start_of_turn>"), Text("model\n")};
+  frame.user_position = TextPosition::kContinued;
+  return frame;
+}
+
 Frame PlainFrame(absl::string_view system) {
   Frame frame;
   if (!system.empty()) {
@@ -101,6 +110,7 @@ std::string FamilyOf(absl::string_view jinja) {
   if (jinja.empty()) return "plain";
   if (absl::StrContains(jinja, "<|im_start|>")) return "chatml";
   if (absl::StrContains(jinja, "<|start_header_id|>")) return "llama3";
+  if (absl::StrContains(jinja, "<start_of_turn>")) return "gemma";
   if (absl::StrContains(jinja, "[INST]")) return absl::StrContains(jinja, "<<SYS>>") ? "llama2" : "mistral";
   // Phi-3 has the same names of turns, but ends them with a token of its own.
   const bool zephyr = absl::StrContains(jinja, "<|user|>") && absl::StrContains(jinja, "<|assistant|>");
@@ -110,6 +120,7 @@ std::string FamilyOf(absl::string_view jinja) {
 Frame FrameOf(const Tokenizer& tokenizer, const std::string& family, absl::string_view system) {
   if (family == "chatml") return ChatmlFrame(system);
   if (family == "llama3") return Llama3Frame(system);
+  if (family == "gemma") return GemmaFrame(system);
   if (family == "zephyr") return ZephyrFrame(system);
   if (family == "plain") return PlainFrame(system);
   if (system.empty()) return InstFrame(tokenizer, "");
@@ -143,8 +154,9 @@ absl::StatusOr<ChatTemplate> MakeChatTemplate(const Tokenizer& tokenizer, absl::
   ChatTemplate result;
   result.family = FamilyOf(tokenizer.spec().chat_template);
   if (result.family.empty()) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "UNKNOWN_CHAT_TEMPLATE",
-                     "the model's chat template is of no known family (chatml, llama3, llama2, mistral, zephyr)");
+    return MakeError(
+        absl::StatusCode::kInvalidArgument, "UNKNOWN_CHAT_TEMPLATE",
+        "the model's chat template is of no known family (chatml, llama3, gemma, llama2, mistral, zephyr)");
   }
   const Frame frame = FrameOf(tokenizer, result.family, system);
   ILRE_ASSIGN_OR_RETURN(result.head, EncodePieces(tokenizer, result.family, frame.head));

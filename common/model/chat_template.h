@@ -13,7 +13,8 @@ namespace ilre {
 // Token ids before and after the user's words. Text between them is encoded as plain text, so that no document or
 // question can forge a turn. Prompt: head + user's text + tail + the answer as far as it is given.
 struct ChatTemplate {
-  // "chatml" (SmolLM2, Qwen), "llama3", "llama2" / "mistral" ([INST]), "zephyr", "plain" (no template: base models).
+  // "chatml" (SmolLM2, Qwen), "llama3", "gemma", "llama2" / "mistral" ([INST]), "zephyr", "plain" (no template: base
+  // models).
   std::string family;
   std::vector<TokenId> head;  // begin token where the model wants one, and the opening of the user's turn
   std::vector<TokenId> tail;  // end of the user's turn and opening of the assistant's

@@ -56,6 +56,15 @@ TEST(ChatTemplateTest, Chatml) {
             "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
 }
 
+TEST(ChatTemplateTest, Gemma) {
+  const std::string jinja = "{{ bos_token }}{{ '<start_of_turn>' + role }}";
+  const auto tokenizer = MakeTokenizer("gemma", jinja, {"<start_of_turn>", "<end_of_turn>"});
+  EXPECT_EQ(MakeChatTemplate(*tokenizer)->family, "gemma");
+  const std::string tail = "hi<end_of_turn>\n<start_of_turn>model\n";
+  EXPECT_EQ(Prompt(*tokenizer), "<bos><start_of_turn>user\n" + tail);
+  EXPECT_EQ(Prompt(*tokenizer, "Be brief."), "<bos><start_of_turn>user\nBe brief.\n\n" + tail);
+}
+
 TEST(ChatTemplateTest, Llama3) {
   const auto tokenizer = MakeTokenizer("llama3", "{{ '<|start_header_id|>' }}",
                                        {"<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"});

@@ -56,6 +56,7 @@ class SentencePieceTokenizer : public WordwiseTokenizer {
     ILRE_RETURN_IF_ERROR(tokenizer->ReadTokens());
     ILRE_RETURN_IF_ERROR(tokenizer->FindBytes());
     tokenizer->FindCharacters();
+    ILRE_RETURN_IF_ERROR(tokenizer->CheckUserDefined());
     ILRE_ASSIGN_OR_RETURN(const std::vector<Pair> pairs, tokenizer->spec_.scores.empty()
                                                              ? tokenizer->PairsFromMerges()
                                                              : tokenizer->PairsFromScores());
@@ -69,6 +70,7 @@ class SentencePieceTokenizer : public WordwiseTokenizer {
   WordEnd ScanWord(absl::string_view text, size_t begin) const override;
   void MergeWord(absl::string_view word, uint32_t base, Scratch* scratch, Tokens* tokens) const override;
   bool BlankBeginsWord() const override { return blank_begins_word_; }
+  bool UserDefinedAreText() const override { return true; }
   bool HasByte(uint8_t byte) const override { return true; }
 
  private:
@@ -82,6 +84,7 @@ class SentencePieceTokenizer : public WordwiseTokenizer {
 
   absl::Status ReadTokens();
   absl::Status FindBytes();
+  absl::Status CheckUserDefined();
   void FindCharacters();
   void AddNeighbours(absl::string_view text);
   absl::StatusOr<std::vector<Pair>> PairsFromMerges() const;
@@ -199,6 +202,22 @@ absl::Status SentencePieceTokenizer::FindBytes() {
   return absl::OkStatus();
 }
 
+// User-defined tokens are found in a text before anything is merged (Gemma's of several line breaks, of several blanks
+// and of HTML), the leftmost and longest first.
+absl::Status SentencePieceTokenizer::CheckUserDefined() {
+  for (TokenId id = 0; id < vocab_size(); ++id) {
+    if (spec_.types[id] != TokenType::kUserDefined) continue;
+    const absl::string_view text = TokenBytes(id);
+    if (text.size() > kMaxTextTokenBytes) {
+      return BadTokenizer(absl::StrCat("user-defined token ", id, " has over ", kMaxTextTokenBytes, " bytes"));
+    }
+    for (size_t at = 1; at < text.size(); ++at) {
+      if (text[at] == ' ' && text[at - 1] != ' ') blank_begins_word_ = false;
+    }
+  }
+  return absl::OkStatus();
+}
+
 // Which characters are symbols, and which are neighbours. A token spelled with a plain space can never be matched.
 void SentencePieceTokenizer::FindCharacters() {
   const auto is_matched = [&](TokenId id) { return IsNormal(id) && !absl::StrContains(spec_.tokens[id], ' '); };
@@ -252,10 +271,14 @@ absl::StatusOr<std::vector<SentencePieceTokenizer::Pair>> SentencePieceTokenizer
   for (size_t rank = 0; rank < spec_.merges.size(); ++rank) {
     const auto& [left, right] = spec_.merges[rank];
     const TokenId ids[] = {FindToken(left), FindToken(right), FindToken(absl::StrCat(left, right))};
+    bool can_happen = true;
     for (TokenId id : ids) {
       if (id >= 0 && IsNormal(id)) continue;
-      return BadMerge(rank, left, right, id >= 0);
+      // Gemma's merges make some of its user-defined tokens, which no text is left with when merging begins.
+      if (id < 0 || spec_.types[id] != TokenType::kUserDefined) return BadMerge(rank, left, right, id >= 0);
+      can_happen = false;
     }
+    if (!can_happen) continue;
     pairs.push_back({ids[0], ids[1], static_cast<uint32_t>(rank), ids[2]});
   }
   return pairs;

@@ -7,7 +7,8 @@ namespace ilre {
 namespace {
 
 constexpr const char* kEndings[] = {
-    "<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "</s>", "<|end|>", "<end_of_turn>",
+    "<|endoftext|>", "<|im_end|>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>",
+    "</s>",          "<|end|>",    "<end_of_turn>",   "<eos>",
 };
 
 }  // namespace

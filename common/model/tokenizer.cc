@@ -32,9 +32,16 @@ class Hasher {
 // Raised when this code begins to give other ids for the same spec.
 constexpr uint64_t kRulesVersion = 1;
 
+// SentencePiece's user-defined tokens are found in any text since the second version of the rules; no other tokenizer's
+// ids have changed.
+bool HasTextTokens(const TokenizerSpec& spec) {
+  return spec.kind == TokenizerKind::kSentencePiece &&
+         std::find(spec.types.begin(), spec.types.end(), TokenType::kUserDefined) != spec.types.end();
+}
+
 std::string Fingerprint(const TokenizerSpec& spec) {
   Hasher hasher;
-  hasher.Add(kRulesVersion);
+  hasher.Add(kRulesVersion + uint64_t{HasTextTokens(spec)});
   hasher.Add(static_cast<uint64_t>(spec.kind));
   hasher.Add(static_cast<uint64_t>(spec.pre_tokenizer));
   hasher.Add(uint64_t{spec.space_prefix_if_missing} << 2 | uint64_t{spec.ignore_merges} << 1 |

@@ -78,7 +78,9 @@ class TokenizerJsonReader {
   absl::StatusOr<TokenizerSpec> Read() {
     ILRE_RETURN_IF_ERROR(ReadModelOptions());
     const bool metaspace = root_["pre_tokenizer"]["type"].text() == "Metaspace";
-    if (root_["model"]["byte_fallback"].flag(false) && (metaspace || !root_["pre_tokenizer"].exists())) {
+    // Gemma cuts at blanks, of which its normaliser leaves none.
+    const bool at_blanks = root_["pre_tokenizer"]["pattern"]["String"].text() == " ";
+    if (root_["model"]["byte_fallback"].flag(false) && (metaspace || at_blanks || !root_["pre_tokenizer"].exists())) {
       ILRE_RETURN_IF_ERROR(metaspace ? ReadMetaspace() : ReadPrependNormalizer());
     } else {
       ILRE_RETURN_IF_ERROR(ReadByteLevelNormalizer());

@@ -10,7 +10,7 @@ namespace ilre {
 
 enum class TokenizerKind {
   kByteLevelBpe,   // GPT-2's byte alphabet, merges by rank
-  kSentencePiece,  // BPE by score over characters with byte fallback, as Llama 2 and Mistral have
+  kSentencePiece,  // BPE by score over characters with byte fallback, as Llama 2, Mistral and Gemma have
 };
 
 // How text is cut into words before merging (byte-level BPE only).

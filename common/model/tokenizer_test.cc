@@ -80,7 +80,8 @@ class GoldenTokenizerTest : public ::testing::TestWithParam<const char*> {
 };
 
 INSTANTIATE_TEST_SUITE_P(All, GoldenTokenizerTest,
-                         ::testing::Values("gpt2", "smollm", "llama3", "qwen2", "sentencepiece", "llama2", "metaspace"),
+                         ::testing::Values("gpt2", "smollm", "llama3", "qwen2", "sentencepiece", "llama2", "metaspace",
+                                           "gemma", "gemma_json"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST_P(GoldenTokenizerTest, IdsAreThoseOfTheLibrary) {
@@ -141,7 +142,8 @@ TEST_P(GoldenTokenizerTest, EndlessWordsStream) {
 }
 
 TEST_P(GoldenTokenizerTest, ControlTokensOnlyWhereAskedFor) {
-  const std::string control = tokenizer_->FindToken("</s>") >= 0 ? "</s>" : "<|im_end|>";
+  std::string control = "<|im_end|>";
+  for (const char* end : {"</s>", "<eos>"}) control = tokenizer_->FindToken(end) >= 0 ? end : control;
   const TokenId id = tokenizer_->FindToken(control);
   ASSERT_TRUE(tokenizer_->IsControl(id));
   EXPECT_EQ(tokenizer_->TokenBytes(id), "");
@@ -200,6 +202,24 @@ TEST(TokenizerTest, LongestControlTokenWins) {
   EXPECT_EQ(tokenizer->TokenBytes(first), "<x");
 }
 
+TEST(TokenizerTest, UserDefinedTokensOfSentencePieceAreTextEverywhere) {
+  ILRE_ASSERT_OK_AND_ASSIGN(TokenizerSpec spec, TokenizerSpecFromFolder(Folder("gemma")));
+  ILRE_ASSERT_OK_AND_ASSIGN(const auto tokenizer, Tokenizer::Create(spec));
+  const Tokens tokens = tokenizer->Encode("a\n\n\n<br>");
+  EXPECT_THAT(tokens.ids,
+              ElementsAre(tokenizer->FindToken("a"), tokenizer->FindToken("\n\n\n"), tokenizer->FindToken("<br>")));
+  EXPECT_THAT(tokens.ends, ElementsAre(1u, 4u, 8u));
+  EXPECT_EQ(tokenizer->EncodeIds("a\n\n\n<br>", SpecialTokens::kParse), tokens.ids);
+  // No cut where more text would make another token: a run of up to five line breaks, a tag.
+  for (const char* text : {"a\n", "a\n\n", "a<b", "a<"}) EXPECT_LE(tokenizer->SafePrefix(text), 1u) << text;
+  const size_t cut = tokenizer->SafePrefix("a\n\nb and so on");
+  EXPECT_GE(cut, 3u);
+  // A blank inside a tag begins no word.
+  spec.tokens[19] = "<b r>";
+  ILRE_ASSERT_OK_AND_ASSIGN(const auto with_blank, Tokenizer::Create(spec));
+  EXPECT_LE(with_blank->SafePrefix("x<b "), 1u);
+}
+
 TEST(TokenizerTest, IdsOutOfRangeAreNothing) {
   ILRE_ASSERT_OK_AND_ASSIGN(TokenizerSpec spec, TokenizerSpecFromFolder(Folder("gpt2")));
   ILRE_ASSERT_OK_AND_ASSIGN(const auto tokenizer, Tokenizer::Create(std::move(spec)));
@@ -237,6 +257,7 @@ TEST(TokenizerTest, RefusesSpecsThatContradictThemselves) {
       {"sentencepiece", [](TokenizerSpec* s) { s->tokens[20] = "<0xZZ>"; }, "byte token 20"},
       {"sentencepiece", [](TokenizerSpec* s) { s->tokens[300] = "\xff"; }, "token 300 is not UTF-8"},
       {"llama2", [](TokenizerSpec* s) { s->merges[7].first = "none"; }, "merge 7"},
+      {"gemma", [](TokenizerSpec* s) { s->tokens[18] = std::string(65, 'x'); }, "user-defined token 18 has over 64"},
   };
   for (const BadSpec& bad : bad_specs) {
     ILRE_ASSERT_OK_AND_ASSIGN(TokenizerSpec spec, TokenizerSpecFromFolder(Folder(bad.folder)));

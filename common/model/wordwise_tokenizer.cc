@@ -1,5 +1,6 @@
 #include "common/model/wordwise_tokenizer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -82,6 +83,7 @@ void WordwiseTokenizer::Finish() {
       special_tokens_.Add(spec_.tokens[id], id);
     } else if (type == TokenType::kUserDefined) {
       special_tokens_.Add(std::string(TokenBytes(id)), id);
+      if (UserDefinedAreText()) text_tokens_.Add(std::string(TokenBytes(id)), id);
     } else if (IsNormal(id) && IsOneToken(id, &scratch)) {
       one_token.push_back(id);
     }
@@ -116,18 +118,19 @@ Tokens WordwiseTokenizer::Encode(absl::string_view text, SpecialTokens special, 
   tokens.ends.reserve(text.size() / 3);
   RecentWords recent(text.size());
   Scratch scratch;
+  const SpecialTokenFinder& finder = special == SpecialTokens::kParse ? special_tokens_ : text_tokens_;
   bool space_prefix = spec_.add_space_prefix && position == TextPosition::kStart;
   for (size_t begin = 0; begin < text.size();) {
-    SpecialTokenFinder::Match match{text.size(), text.size(), -1};
-    if (special == SpecialTokens::kParse) match = special_tokens_.Find(text, begin);
+    const SpecialTokenFinder::Match match = finder.Find(text, begin);
     EncodeText(text.substr(0, match.begin), begin, space_prefix, &recent, &scratch, &tokens);
     if (match.id >= 0) {
       tokens.ids.push_back(match.id);
       tokens.ends.push_back(match.end);
     }
     begin = match.end;
-    // As llama.cpp and Llama's first tokenizer.json have it, behind each special token.
-    space_prefix = spec_.add_space_prefix && !spec_.space_prefix_if_missing;
+    // As llama.cpp and Llama's first tokenizer.json have it, behind each special token that is no text.
+    space_prefix = spec_.add_space_prefix && !spec_.space_prefix_if_missing &&
+                   !(UserDefinedAreText() && match.id >= 0 && !IsControl(match.id));
   }
   // Bytes that the vocabulary cannot say belong to the next token, or at the end to the last.
   if (!tokens.ends.empty()) tokens.ends.back() = text.size();
@@ -194,10 +197,19 @@ size_t WordwiseTokenizer::SafePrefix(absl::string_view buffer) const {
   size_t last = BlankBeginsWord() ? LastCertainBreak(buffer) : 0;
   size_t last_good = is_good(last) ? last : 0;
   if (last_good > 0 && buffer.size() - last_good <= kNearEnd) return last_good;
+  // Behind that, a token that is text could begin which the buffer does not show whole.
+  const size_t last_sure = buffer.size() - std::min(buffer.size(), std::max<size_t>(text_tokens_.max_bytes(), 1) - 1);
+  SpecialTokenFinder::Match match = text_tokens_.Find(buffer, last);
   for (size_t begin = last; begin < buffer.size();) {
-    const WordEnd word = ScanWord(buffer, begin);
-    if (word.open) break;
+    WordEnd word{match.end};
+    if (begin < match.begin) {
+      word = ScanWord(buffer.substr(0, match.begin), begin);
+      if (word.open && match.id < 0) break;
+    } else {
+      match = text_tokens_.Find(buffer, match.end);
+    }
     begin = word.end;
+    if (begin > last_sure) break;
     if (!word.can_cut) continue;
     last = begin;
     if (is_good(last)) last_good = last;

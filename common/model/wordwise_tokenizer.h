@@ -47,6 +47,10 @@ class WordwiseTokenizer : public Tokenizer {
   virtual void MergeWord(absl::string_view word, uint32_t base, Scratch* scratch, Tokens* tokens) const = 0;
   // Whether a blank behind a character that is no space begins a word in every text.
   virtual bool BlankBeginsWord() const = 0;
+  // Whether user-defined tokens are words wherever they stand in a text, as SentencePiece has them. Each is of at most
+  // kMaxTextTokenBytes then, without a blank behind another character if BlankBeginsWord.
+  virtual bool UserDefinedAreText() const { return false; }
+  static constexpr size_t kMaxTextTokenBytes = 64;
   // Whether the vocabulary can say this byte at all.
   virtual bool HasByte(uint8_t byte) const = 0;
 
@@ -61,7 +65,8 @@ class WordwiseTokenizer : public Tokenizer {
   absl::flat_hash_map<absl::string_view, TokenId> ids_;  // by spelling
   std::string token_bytes_;                              // of all tokens, one behind the other
   std::vector<size_t> token_begins_{0};                  // [vocab_size + 1] offsets in token_bytes_
-  SpecialTokenFinder special_tokens_;
+  SpecialTokenFinder special_tokens_;                    // of texts in which they are parsed
+  SpecialTokenFinder text_tokens_;                       // of any text
   WordTable one_token_words_;
 };
 

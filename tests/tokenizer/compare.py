@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Compares token ids with the `tokenizers` library's and llama.cpp's on megabytes of text.
+"""Compares token ids with those of the `tokenizers` library (byte-level vocabularies) or of `sentencepiece` (the others),
+and with llama.cpp's, on megabytes of text.
 
     .venv/bin/python tests/tokenizer/compare.py build/release/bin/tokenize_file [MODEL.gguf ...] [--seed N]
 
@@ -11,7 +12,8 @@ Prints one line per model and text; fails if any id differs that is not a known 
   the gap. Texts for llama.cpp have no such characters.
 - llama.cpp follows another version of Unicode, and treats U+017F behind an apostrophe as any letter. Where it differs,
   the `tokenizers` library is right by definition. Texts for llama.cpp have only characters on which the two agree.
-- llama.cpp's SentencePiece reads U+2581 in a text as a space. It is encoded as its bytes here, to come back as it was.
+- SentencePiece reads U+2581 in a text as a space. It is encoded as its bytes here, to come back as it was. Texts for it
+  and for llama.cpp do not have it.
 """
 
 import argparse
@@ -23,6 +25,8 @@ import tempfile
 
 try:
     import gguf
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2
     from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers
 except ImportError as error:
     print(f"skipped: {error}", file=sys.stderr)
@@ -69,6 +73,7 @@ class Vocabulary:
         self.kind = fields["model"].contents()
         self.tokens = fields["tokens"].contents()
         self.types = fields["token_type"].contents()
+        self.scores = fields["scores"].contents() if "scores" in fields else []
         self.pre = fields["pre"].contents() if "pre" in fields else ""
         self.merges = [tuple(m.split(" ")) for m in fields["merges"].contents()] if "merges" in fields else []
         self.space_prefix = self.kind == "llama" and (
@@ -80,7 +85,7 @@ class Vocabulary:
         if self.kind == "gpt2":
             return [bytes(alphabet[c] for c in t) if y == 1 else b"" for t, y in zip(self.tokens, self.types)]
         return [
-            bytes([int(t[3:5], 16)]) if y == 6 else t.replace("\u2581", " ").encode() if y == 1 else b""
+            bytes([int(t[3:5], 16)]) if y == 6 else t.replace("\u2581", " ").encode() if y in (1, 4) else b""
             for t, y in zip(self.tokens, self.types)
         ]
 
@@ -96,6 +101,18 @@ class Vocabulary:
         tokenizer.add_special_tokens(special)
         tokenizer.encode_special_tokens = True  # that is: as plain text
         return tokenizer
+
+    def sentence_piece(self) -> sentencepiece.SentencePieceProcessor:
+        """The same tokenizer as the `sentencepiece` library reads it."""
+        model = sentencepiece_model_pb2.ModelProto()
+        for token, score, kind in zip(self.tokens, self.scores, self.types):
+            model.pieces.add(piece=token.replace(" ", "\u2581") if kind == 4 else token, score=score, type=kind)
+        model.trainer_spec.model_type = model.trainer_spec.BPE
+        model.trainer_spec.byte_fallback = True
+        model.normalizer_spec.name = "identity"
+        model.normalizer_spec.add_dummy_prefix = self.space_prefix
+        model.normalizer_spec.remove_extra_whitespaces = False
+        return sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
 
 
 class Ours:
@@ -130,6 +147,7 @@ class Comparison:
         self.ours = Ours(binary, model, folder)
         self.bytes = self.vocabulary.token_bytes()
         self.hugging_face = self.vocabulary.hugging_face() if self.vocabulary.kind == "gpt2" else None
+        self.sentence_piece = None if self.hugging_face else self.vocabulary.sentence_piece()
         self.llama_cpp = llama_cpp and llama_cpp.Llama(model_path=str(model), vocab_only=True, verbose=False)
         self.not_for_llama_cpp: dict[str, None] = {}
 
@@ -165,6 +183,10 @@ class Comparison:
             tokens += len(ids)
             if self.hugging_face:
                 good &= report("tokenizers", piece, ids, self.hugging_face.encode(piece, add_special_tokens=False).ids)
+            if self.sentence_piece:
+                common = piece.replace("\u2581", "")
+                same = ids if common == piece else self.ours.encode(common.encode()).tolist()
+                good &= report("sentencepiece", common, same, self.sentence_piece.encode(common))
             if not self.llama_cpp:
                 continue
             common = piece.translate(table)
@@ -173,7 +195,8 @@ class Comparison:
                 ids = self.ours.encode(common.encode()).tolist()
             theirs = self.llama_cpp.tokenize(common.encode(), add_bos=False, special=False) if common else []
             good &= report("llama.cpp", common, ids, theirs)
-        others = " and ".join(["tokenizers"] * bool(self.hugging_face) + ["llama.cpp"] * bool(self.llama_cpp)) or "nothing"
+        library = "tokenizers" if self.hugging_face else "sentencepiece"
+        others = " and ".join([library] + ["llama.cpp"] * bool(self.llama_cpp))
         print(f"  {name}: {len(text.encode())} bytes, {tokens} tokens {'equal' if good else 'NOT EQUAL'} to {others}"
               + (f" ({removed} characters not shown to llama.cpp)" if removed else ""))  # fmt: skip
         return good
@@ -197,7 +220,7 @@ class Comparison:
         self.not_for_llama_cpp = self.find_disagreement(set().union(*texts.values()))
         print(f"{self.vocabulary.path.name}: {len(self.vocabulary.missing_bytes())} bytes without a token, "
               + (f"llama.cpp differs from tokenizers on {len(self.not_for_llama_cpp)} characters" if self.llama_cpp else
-                 "llama-cpp-python is not installed: compared with tokenizers alone"))  # fmt: skip
+                 "llama-cpp-python is not installed: not compared with it"))  # fmt: skip
         good = all([self.check_text(name, text) for name, text in texts.items() if text])
         good &= self.check_offsets("all of it", "".join(texts.values()).encode())
         return self.check_offsets("broken UTF-8", corpus.broken_bytes(300_000, seed)) and good

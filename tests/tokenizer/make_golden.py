@@ -126,10 +126,45 @@ def sentence_piece(rng: random.Random) -> None:
         write(name, {"tokenizer.json": text}, cases(rng), encode)
 
 
+def gemma(rng: random.Random) -> None:
+    """As Gemma's: no space before a text; runs of blanks, tabs and line breaks and some tags are user-defined tokens."""
+    model = io.BytesIO()
+    runs = [c * n for c in "\n\t\u2581" for n in range(1 + (c == "\u2581"), 6)]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(training_text(rng)), model_writer=model, vocab_size=VOCAB_SIZE + 256, model_type="bpe",
+        byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False,
+        allow_whitespace_only_pieces=True, character_coverage=0.99, num_threads=1, minloglevel=2, add_dummy_prefix=False,
+        user_defined_symbols=[*runs, "<b>", "<br>", "</b>"], bos_piece="<bos>", eos_piece="<eos>", bos_id=2, eos_id=1,
+        unk_id=3, pad_id=0,
+    )  # fmt: skip
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    tags = ["a<b>c</b>", "<b><br", "<b><br>\n\n\n\n\n\n\n  x", "<", "a \t \n b", "     six      a", "<bos>\n", "<br>" * 9]
+    write("gemma", {"tokenizer.model": model.getvalue()}, cases(rng) + tags, lambda t: processor.encode(t))
+
+    pieces = [processor.id_to_piece(i) for i in range(processor.get_piece_size())]
+    vocab = {p: i for i, p in enumerate(pieces)}
+    normal = [i for i in range(len(pieces)) if i > 3 and not processor.is_byte(i) and pieces[i] not in [*runs, "<b>", "<br>", "</b>"]]
+    merges = []
+    for i in [*sorted((vocab[run] for run in runs if len(run) > 1), key=lambda i: -len(pieces[i])),
+              *sorted(normal, key=lambda i: -processor.get_score(i))]:  # fmt: skip
+        p = pieces[i]
+        merges += [(p[:k], p[k:]) for k in range(1, len(p)) if p[:k] in vocab and p[k:] in vocab]
+    tokenizer = Tokenizer(models.BPE(vocab=vocab, merges=merges, byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in pieces[:4]])
+    tokenizer.add_tokens([AddedToken(t, normalized=False) for t in [*runs, "<b>", "<br>", "</b>"]])
+    tokenizer.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 2)])
+    text = json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False, separators=(",", ":"))
+    tokenizer.encode_special_tokens = True
+    encode = lambda t: tokenizer.encode(t, add_special_tokens=False).ids  # noqa: E731
+    write("gemma_json", {"tokenizer.json": text}, cases(rng) + tags, encode)
+
+
 def fuzz_seeds(rng: random.Random) -> None:
     """The same in little: few tokens, so that the fuzzer can change something that matters. A text follows the file."""
     SEEDS.mkdir(parents=True, exist_ok=True)
-    for name in ("gpt2", "smollm", "llama3", "qwen2", "llama2", "metaspace"):
+    for name in ("gpt2", "smollm", "llama3", "qwen2", "llama2", "metaspace", "gemma_json"):
         data = json.loads((GOLDEN / name / "tokenizer.json").read_text())
         model = data["model"]
         keep = set("aeinth'Ġ1!▁") | {t for t in model["vocab"] if t.startswith("<0x")}
@@ -153,6 +188,7 @@ def main() -> None:
     for seed, (name, pre) in enumerate([("gpt2", "gpt-2"), ("smollm", "smollm"), ("llama3", "llama-bpe"), ("qwen2", "qwen2")]):
         byte_level(name, pre, random.Random(seed))
     sentence_piece(random.Random(4))
+    gemma(random.Random(6))
     fuzz_seeds(random.Random(5))
 
 
