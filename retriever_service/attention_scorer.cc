@@ -65,13 +65,14 @@ class Products {
   Products(const EncodedQuestion& question, const RetrievalProfile& profile, const ModelConfig& model,
            uint64_t document_tokens)
       : rotated_(profile.attention.positions == RetrievalProfile::Attention::Positions::kAbsolute) {
-    if (rotated_) frequencies_ = RotaryFrequencies(model);
     for (const QueryHead& head : question.heads) {
+      const bool local = model.IsLocal(profile.heads[heads_.size()].layer);
+      frequencies_.push_back(rotated_ ? RotaryFrequencies(model, local) : std::vector<float>());
       std::vector<float> vectors = head.vectors;
       const int n = question.num_tokens;
       if (rotated_) {
         for (size_t begin = 0; begin < vectors.size(); begin += static_cast<size_t>(n) * head.dim) {
-          RotateRows(vectors.data() + begin, n, head.dim, static_cast<int64_t>(document_tokens), frequencies_);
+          RotateRows(vectors.data() + begin, n, head.dim, static_cast<int64_t>(document_tokens), frequencies_.back());
         }
       }
       heads_.emplace_back(vectors.data(), head.num_vectors(), head.dim);
@@ -129,11 +130,12 @@ class Products {
       std::memcpy(bits_.data(), stored, bits_.size() * sizeof(uint16_t));
       kernels::ConvertFromBf16(bits_.data(), count, floats_.data());
     }
-    RotateRows(floats_.data(), block.num_tokens(), dim, int64_t{block.block()} * kBlockTokens, frequencies_);
+    RotateRows(floats_.data(), block.num_tokens(), dim, int64_t{block.block()} * kBlockTokens,
+               frequencies_[static_cast<size_t>(h)]);
   }
 
   bool rotated_;
-  std::vector<float> frequencies_;
+  std::vector<std::vector<float>> frequencies_;  // [heads]; empty where nothing is rotated
   std::deque<kernels::PackedQueries> heads_;
   std::vector<float> z_, floats_, rounded_, rest_;
   std::vector<uint16_t> bits_;

@@ -41,7 +41,7 @@ absl::StatusOr<std::vector<ScoredSegment>> Rerank(const RetrievalModel& model, s
       for (int64_t i = 0; i < d; ++i) dot += query[i] * key[i];
       attention[t] = dot;
     }
-    kernels::Softmax(attention.data(), static_cast<int64_t>(attention.size()), 1 / std::sqrt(static_cast<float>(d)));
+    kernels::Softmax(attention.data(), static_cast<int64_t>(attention.size()), 1 / config.ScoreDivisor());
     for (size_t t = 0; t < ids.size(); ++t) best[t] = std::max(best[t], attention[t]);
   }
   size_t token = 0;

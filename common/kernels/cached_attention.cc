@@ -155,19 +155,20 @@ HWY_INLINE void ScoreStep(const Number* HWY_RESTRICT keys, int64_t second, int64
 }
 
 template <int kRows, typename Number>
-HWY_NOINLINE void ScoreCachedKeys(const HeadCache<Number>& cache, int64_t num_keys, const float* queries, float* scores,
-                                  int64_t score_stride) {
+HWY_NOINLINE void ScoreCachedKeys(const HeadCache<Number>& cache, int64_t first_key, int64_t num_keys,
+                                  const float* queries, float* scores, int64_t score_stride) {
   constexpr int64_t kTile = LayerCache::kTile;
   for (int64_t j = 0; j < num_keys; j += 2 * kLanes) {
     const auto place = [&](int64_t key) { return key / kTile * kTile * cache.dim + key % kTile; };
-    ScoreStep<kRows>(cache.keys + place(j), place(j + kLanes) - place(j), cache.dim, queries, scores + j, score_stride);
+    ScoreStep<kRows>(cache.keys + first_key * cache.dim + place(j), place(j + kLanes) - place(j), cache.dim, queries, scores + j, score_stride);
   }
 }
 
-// scores [padded], a multiple of 2 kLanes, of which the first `seen` count -> exp(score - greatest), 0 for the others.
+// scores [padded], a multiple of 2 kLanes, of which [begin, end) count -> exp(score - greatest), 0 for the others.
 // Returns 1 / their sum.
-float Exponentiate(int64_t seen, int64_t padded, float* scores) {
-  std::fill(scores + seen, scores + padded, -std::numeric_limits<float>::infinity());
+float Exponentiate(int64_t begin, int64_t end, int64_t padded, float* scores) {
+  std::fill(scores, scores + begin, -std::numeric_limits<float>::infinity());
+  std::fill(scores + end, scores + padded, -std::numeric_limits<float>::infinity());
   Floats greatest = hn::LoadU(kFloats, scores), other = greatest;
   for (int64_t j = 0; j < padded; j += 2 * kLanes) {
     greatest = hn::Max(greatest, hn::LoadU(kFloats, scores + j));
@@ -228,7 +229,12 @@ template <int kRows, typename Number>
 void AttendRows(const CachedAttentionArgs& args, const RowRange& rows, CachedAttentionScratch& scratch) {
   const HeadCache<Number> cache(args.cache, rows.kv_head);
   const int64_t dim = cache.dim, width = cache.value_width;
-  const int64_t num_keys = args.num_past + rows.query(kRows - 1) + 1, padded = RoundUpTo(num_keys, kCacheStep);
+  const auto begin_of = [&](int r) { return std::max<int64_t>(0, args.num_past + rows.query(r) + 1 - args.window); };
+  // A whole number of steps before the keys that are seen, so that a key's part in the sums depends on its place alone.
+  const int64_t first_key = begin_of(0) / kCacheStep * kCacheStep;
+  const int64_t num_keys = args.num_past + rows.query(kRows - 1) + 1 - first_key;
+  const int64_t padded = RoundUpTo(num_keys, kCacheStep);
+  const Number* const values = cache.values + first_key * width;
   const auto grow = [](AlignedVector<float>& memory, int64_t size) {
     if (static_cast<int64_t>(memory.size()) < size) memory.resize(static_cast<size_t>(size + size / 2));
     return memory.data();
@@ -240,16 +246,17 @@ void AttendRows(const CachedAttentionArgs& args, const RowRange& rows, CachedAtt
     const float* q = args.q + rows.query(r) * args.in_stride + rows.head(r) * dim;
     for (int64_t c = 0; c < dim; ++c) queries[r * dim + c] = q[c] * args.scale;
   }
-  ScoreCachedKeys<kRows>(cache, num_keys, queries, scores, padded);
+  ScoreCachedKeys<kRows>(cache, first_key, num_keys, queries, scores, padded);
   float factors[kRows];
   for (int r = 0; r < kRows; ++r) {
-    factors[r] = Exponentiate(args.num_past + rows.query(r) + 1, padded, scores + r * padded);
+    const int64_t end = args.num_past + rows.query(r) + 1 - first_key;
+    factors[r] = Exponentiate(begin_of(r) - first_key, end, padded, scores + r * padded);
   }
   int64_t c = 0;
   for (; c + kMixVectors * kLanes <= width; c += kMixVectors * kLanes) {
-    MixValueColumns<kRows, kMixVectors>(cache.values + c, width, num_keys, scores, padded, sums + c);
+    MixValueColumns<kRows, kMixVectors>(values + c, width, num_keys, scores, padded, sums + c);
   }
-  for (; c < width; c += kLanes) MixValueColumns<kRows, 1>(cache.values + c, width, num_keys, scores, padded, sums + c);
+  for (; c < width; c += kLanes) MixValueColumns<kRows, 1>(values + c, width, num_keys, scores, padded, sums + c);
   for (int r = 0; r < kRows; ++r) {
     float* out = args.out + rows.query(r) * args.out_stride + rows.head(r) * dim;
     for (c = 0; c < dim; ++c) out[c] = sums[r * width + c] * factors[r];
@@ -315,7 +322,7 @@ void CheckArgs(const CachedAttentionArgs& args) {
   ILRE_CHECK(args.num_queries >= 0 && args.num_past >= 0);
   ILRE_CHECK(args.num_past + args.num_queries <= args.cache.capacity && args.cache.capacity % kCacheStep == 0);
   ILRE_CHECK(args.cache.num_kv_heads >= 1 && args.num_heads >= 1 && args.num_heads % args.cache.num_kv_heads == 0);
-  ILRE_CHECK(args.cache.head_dim >= 1);
+  ILRE_CHECK(args.cache.head_dim >= 1 && args.window >= 1);
 }
 
 }  // namespace

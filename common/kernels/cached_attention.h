@@ -31,25 +31,26 @@ struct LayerCache {
 // The next tokens of one sequence. Pointers are borrowed for the call.
 struct CachedAttentionArgs {
   LayerCache cache;
-  int64_t num_past = 0;      // >= 0: tokens in the cache; num_past + num_queries <= capacity
-  int64_t num_queries = 0;   // n >= 0
-  int num_heads = 0;         // H, a multiple of G; query head h reads key head h / (H / G)
-  float scale = 0;           // factor of q . k
-  const float* q = nullptr;  // [n, H * d], rotated
-  const float* k = nullptr;  // [n, G * d], rotated: written to the cache by this call
-  const float* v = nullptr;  // [n, G * d]: likewise
-  int64_t in_stride = 0;     // floats between rows of q, and of k, and of v
-  float* out = nullptr;      // [n, H * d]
-  int64_t out_stride = 0;    // floats between its rows
+  int64_t num_past = 0;        // >= 0: tokens in the cache; num_past + num_queries <= capacity
+  int64_t num_queries = 0;     // n >= 0
+  int64_t window = INT64_MAX;  // >= 1: keys a query sees, counted back from and with its own
+  int num_heads = 0;           // H, a multiple of G; query head h reads key head h / (H / G)
+  float scale = 0;             // factor of q . k
+  const float* q = nullptr;    // [n, H * d], rotated
+  const float* k = nullptr;    // [n, G * d], rotated: written to the cache by this call
+  const float* v = nullptr;    // [n, G * d]: likewise
+  int64_t in_stride = 0;       // floats between rows of q, and of k, and of v
+  float* out = nullptr;        // [n, H * d]
+  int64_t out_stride = 0;      // floats between its rows
 };
 
-// For each of `count` sequences: appends k and v to the cache, rounded to its numbers, and gives for query i, in
-// float32,
-//   sum over j <= num_past + i of softmax_j(scale * q . k_j) v_j, k and v as the cache has them.
+// For each of `count` sequences: appends k and v to the cache, rounded to its numbers, and gives for query i, in float32,
+//   sum over the seen j of softmax_j(scale * q . k_j) v_j, k and v as the cache has them,
+// where with p = num_past + i key j is seen if j <= p and p - j < window.
 //
-// A row of the result depends, bitwise, on its query and on the keys and values up to its own, alone: not on the other
-// queries or sequences of the call, or on the number of threads. (Values of later rows must be finite for that: they
-// may enter a sum with a factor of zero.)
+// A row of the result depends, bitwise, on its query, its place and the keys and values that it sees, alone: not on the
+// other queries or sequences of the call, or on the number of threads. (Values of rows around those must be finite for
+// that: they may enter a sum with a factor of zero.)
 //
 // Runs on the threads of `pool`, so it must not be called from inside its ParallelFor. Scratch memory: 24 bytes for
 // each key that a query sees, for each thread; kept for the next call.

@@ -65,6 +65,7 @@ struct Problem {
     all.num_queries = tokens;
     all.num_heads = args.num_heads, all.num_kv_heads = args.cache.num_kv_heads, all.head_dim = args.cache.head_dim;
     all.scale = args.scale;
+    all.window = args.window;
     all.q = piece.q, all.k = piece.k, all.v = piece.v, all.out = piece.out;
     all.q_stride = all.k_stride = all.v_stride = stride;
     reference::BandedAttention(all);
@@ -100,6 +101,27 @@ TEST_P(CachedAttentionTest, EqualsTheDefinitionInWhateverPieces) {
     EXPECT_EQ(one.out[0], 9.0f);
     one.Run(0, 1, pool);
     EXPECT_EQ(one.out, one.Expected());
+  });
+}
+
+TEST_P(CachedAttentionTest, AWindowHidesWhatLiesBeforeIt) {
+  ForEachTarget([] {
+    Random random(5);
+    ThreadPool pool(3);
+    for (const int64_t window : {1, 2, 15, 31, 32, 33, 64, 89, 90, 1000}) {
+      Problem problem(GetParam(), 90, 6, 2, 24, random);
+      problem.args.window = window;
+      Problem whole = problem;
+      whole.args.cache.keys = whole.keys.data(), whole.args.cache.values = whole.values.data();
+      for (int64_t begin = 0; begin < 90;) {
+        const int64_t end = std::min<int64_t>(90, begin + 1 + (random.Below(2) == 0 ? 0 : random.Below(40)));
+        problem.Run(begin, end, pool);
+        begin = end;
+      }
+      ExpectClose(problem.out, problem.Expected(), 3e-6, 3e-6);
+      whole.Run(0, 90, pool);
+      ASSERT_TRUE(SameBits(problem.out.data(), whole.out.data(), static_cast<int64_t>(whole.out.size()))) << window;
+    }
   });
 }
 

@@ -13,6 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "common/base/errors.h"
 #include "common/base/file.h"
@@ -283,15 +284,72 @@ TEST(CheckpointTest, GgufFilesThatDoNotFit) {
 
 // Else the fuzz target would never get beyond the directory of tensors.
 TEST(CheckpointTest, SeedsOfTheFuzzTargetAreModels) {
-  for (const char* name : {"llama", "qwen2", "qwen3"}) {
+  for (const char* name : {"llama", "qwen2", "qwen3", "gemma3"}) {
     ILRE_EXPECT_OK(Checkpoint::Open(std::string("tests/fuzz/corpus/gguf/") + name));
   }
+}
+
+// Norms of Gemma 3 are kept less one in folders, whole in GGUF files.
+TEST(CheckpointTest, Gemma3GgufHasAllTensorsAndWholeNorms) {
+  TinyModel model;
+  model.architecture = "gemma3";
+  model.qk_norm = model.post_norms = true;
+  model.output = false;
+  model.add = [](GgufWriter* writer) { writer->AddNumber<uint32_t>("gemma3.attention.sliding_window", 4); };
+  const std::string path = ::testing::TempDir() + "/checkpoint_test_gemma3.gguf";
+  ILRE_ASSERT_OK(WriteFileAtomically(path, model.File()));
+  ILRE_ASSERT_OK_AND_ASSIGN(auto checkpoint, Checkpoint::Open(path));
+  std::vector<float> norm(16), post(16);
+  ILRE_ASSERT_OK(checkpoint->ReadTensor("model.layers.0.pre_feedforward_layernorm.weight", {16}, absl::MakeSpan(norm)));
+  ILRE_ASSERT_OK(checkpoint->ReadTensor("model.layers.0.post_attention_layernorm.weight", {16}, absl::MakeSpan(post)));
+  EXPECT_EQ(post[0] - norm[0], 16 / 1024.0f);  // the next tensor of the file
+  model.change = [](TinyModel::Tensor tensor) {
+    if (tensor.name == "blk.1.post_ffw_norm.weight") tensor.name = "";
+    return tensor;
+  };
+  ILRE_ASSERT_OK(WriteFileAtomically(path, model.File()));
+  EXPECT_THAT(Checkpoint::Open(path), StatusIs(absl::StatusCode::kInvalidArgument,
+                                               HasSubstr("layers.1.post_feedforward_layernorm.weight is missing")));
+}
+
+TEST(CheckpointTest, NormsOfGemma3FoldersAreReadWhole) {
+  ILRE_ASSERT_OK_AND_ASSIGN(auto checkpoint, Checkpoint::Open("tests/decoder/golden/gemma3"));
+  std::vector<float> norm(48);
+  std::vector<uint16_t> rounded(48);
+  ILRE_ASSERT_OK(checkpoint->ReadTensor("model.norm.weight", {48}, absl::MakeSpan(norm)));
+  ILRE_ASSERT_OK(checkpoint->ReadTensorBf16("model.norm.weight", {48}, absl::MakeSpan(rounded)));
+  float sum = 0;
+  for (size_t i = 0; i < norm.size(); ++i) {
+    sum += norm[i];
+    EXPECT_EQ(rounded[i], FloatToBf16(norm[i]));
+  }
+  EXPECT_NEAR(sum / 48, 1, 0.1);  // weights are drawn about 0, of which the file keeps them
+}
+
+// Gemma's tokenizer has a token for images that text models have no embedding for.
+TEST(CheckpointTest, ControlTokensOfGemma3WithoutEmbeddingAreLeftOut) {
+  const std::string folder = ::testing::TempDir() + "/checkpoint_test_gemma3_folder";
+  fs::remove_all(folder);
+  fs::copy("tests/decoder/golden/gemma3", folder);
+  const std::string image = R"({"id":272,"content":"<image>","special":SPECIAL},)", added = R"("added_tokens":[)";
+  Edit(folder + "/tokenizer.json", added, added + absl::StrReplaceAll(image, {{"SPECIAL", "true"}}));
+  ILRE_ASSERT_OK_AND_ASSIGN(auto checkpoint, Checkpoint::Open(folder));
+  EXPECT_EQ(checkpoint->tokenizer().tokens.size(), 272u);
+  Edit(folder + "/tokenizer.json", "true", "false");
+  ExpectOpenFails(folder, "BAD_MODEL_FILE", "has 273 tokens");
 }
 
 TEST(HuggingFaceTensorNameTest, NamesAreTranslatedOrNone) {
   EXPECT_EQ(HuggingFaceTensorName("token_embd.weight"), "model.embed_tokens.weight");
   EXPECT_EQ(HuggingFaceTensorName("blk.12.attn_k.bias"), "model.layers.12.self_attn.k_proj.bias");
   EXPECT_EQ(HuggingFaceTensorName("blk.0.ffn_norm.weight"), "model.layers.0.post_attention_layernorm.weight");
+  EXPECT_EQ(HuggingFaceTensorName("blk.0.ffn_norm.weight", true), "model.layers.0.pre_feedforward_layernorm.weight");
+  EXPECT_EQ(HuggingFaceTensorName("blk.0.post_attention_norm.weight", true),
+            "model.layers.0.post_attention_layernorm.weight");
+  EXPECT_EQ(HuggingFaceTensorName("blk.0.post_ffw_norm.weight", true),
+            "model.layers.0.post_feedforward_layernorm.weight");
+  EXPECT_EQ(HuggingFaceTensorName("blk.0.attn_q.weight", true), "model.layers.0.self_attn.q_proj.weight");
+  EXPECT_EQ(HuggingFaceTensorName("blk.0.post_ffw_norm.weight"), absl::nullopt);
   for (const char* name : {"", "blk", "blk.", "blk.1", "blk.1.", "blk.1.attn_q", "blk.-1.attn_q.weight",
                            "blk.+1.attn_q.weight", "blk. 1.attn_q.weight", "blk.99999999999.attn_q.weight",
                            "blk.1attn_q.weight", "blk.1..weight", "output_norm.bias", "blk.1.attn_q.weight.bias"}) {

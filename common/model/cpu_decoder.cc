@@ -29,7 +29,7 @@ struct Segment {
 
 // Buffers of one call, reused from layer to layer.
 struct Scratch {
-  std::vector<float> normed, qkv, attended, gate_up, hidden;
+  std::vector<float> normed, qkv, attended, gate_up, hidden, added;
 };
 
 absl::Status NoMemoryForCache(int64_t max_tokens) {
@@ -68,6 +68,9 @@ class CpuDecoder : public Decoder {
                Scratch* scratch) const;
   // Appends keys and values of scratch->qkv to the caches, and attends over them -> scratch->attended.
   void AttendCaches(absl::Span<const Segment> segments, int layer, Scratch* scratch) const;
+  // x += linear(in), or its norm by `norm` [D] where that is not empty.
+  void AddLinear(const CpuLinear& linear, const std::vector<float>& norm, Exactness exactness,
+                 const std::vector<float>& in, int64_t n, Scratch* scratch, std::vector<float>* x) const;
   // Output projection and feed-forward, added to x.
   void Finish(const CpuLayer& layer, Exactness exactness, int64_t n, Scratch* scratch, std::vector<float>* x) const;
   void CopyInputTaps(absl::Span<const Tap> taps, int layer, const std::vector<float>& x, int64_t n,
@@ -83,10 +86,10 @@ class CpuDecoder : public Decoder {
   void ComputeLogits(absl::Span<const Sequence> sequences, absl::Span<const Segment> segments,
                      const std::vector<float>& x) const;
 
-  std::vector<float> frequencies_;  // [d / 2]
-  CpuLinear embedding_;             // [V, D]; the output projection too, where they are tied
-  CpuLinear output_;                // [V, D], or empty
-  std::vector<float> final_norm_;   // [D], or empty
+  std::vector<float> frequencies_, local_frequencies_;  // [d / 2]; empty where no layer is local
+  CpuLinear embedding_;                                 // [V, D]; the output projection too, where they are tied
+  CpuLinear output_;                                    // [V, D], or empty
+  std::vector<float> final_norm_;                       // [D], or empty
   std::vector<CpuLayer> layers_;
   bool has_quantized_ = false;               // some of them have quantised weights
   int num_stream_layers_ = 0;                // the first ones, which have float weights
@@ -99,6 +102,7 @@ absl::Status CpuDecoder::Init(const Checkpoint& checkpoint, const DecoderOptions
   num_layers_ = static_cast<int>(options.num_layers < 0 ? config_.num_layers : options.num_layers);
   const int stream_layers = options.stream_layers < 0 ? num_layers_ : std::min(options.stream_layers, num_layers_);
   frequencies_ = RotaryFrequencies(config_);
+  if (!config_.local_layers.empty()) local_frequencies_ = RotaryFrequencies(config_, /*local=*/true);
   TensorReader reader(checkpoint);
   const auto weight = [](const char* name) {
     return std::string(absl::string_view(name).substr(0, absl::string_view(name).size() - 7));
@@ -125,7 +129,9 @@ absl::Status CpuDecoder::Init(const Checkpoint& checkpoint, const DecoderOptions
 
 std::vector<float> CpuDecoder::Embed(absl::Span<const TokenId> ids, Exactness exactness) const {
   std::vector<float> x(ids.size() * static_cast<size_t>(config_.hidden_size));
-  for (size_t i = 0; i < ids.size(); ++i) embedding_.CopyRow(exactness, ids[i], x.data() + i * config_.hidden_size);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    EmbedToken(config_, embedding_, exactness, ids[i], x.data() + i * config_.hidden_size);
+  }
   return x;
 }
 
@@ -144,17 +150,28 @@ void CpuDecoder::Project(const CpuLayer& layer, Exactness exactness, const std::
                         layer.key_norm.data(), config_.rms_norm_eps, pool, qkv_width());
 }
 
+void CpuDecoder::AddLinear(const CpuLinear& linear, const std::vector<float>& norm, Exactness exactness,
+                           const std::vector<float>& in, int64_t n, Scratch* scratch, std::vector<float>* x) const {
+  ThreadPool& pool = DefaultPool();
+  if (norm.empty()) return linear.Apply(exactness, in.data(), n, x->data(), pool, kernels::Accumulate::kAddTo);
+  scratch->added.resize(x->size());
+  linear.Apply(exactness, in.data(), n, scratch->added.data(), pool);
+  kernels::RmsNorm(scratch->added.data(), n, config_.hidden_size, norm.data(), config_.rms_norm_eps,
+                   scratch->added.data(), pool);
+  kernels::AddInPlace(x->data(), scratch->added.data(), n * config_.hidden_size, pool);
+}
+
 void CpuDecoder::Finish(const CpuLayer& layer, Exactness exactness, int64_t n, Scratch* scratch,
                         std::vector<float>* x) const {
   ThreadPool& pool = DefaultPool();
-  layer.output.Apply(exactness, scratch->attended.data(), n, x->data(), pool, kernels::Accumulate::kAddTo);
+  AddLinear(layer.output, layer.post_attention_norm, exactness, scratch->attended, n, scratch, x);
   kernels::RmsNorm(x->data(), n, config_.hidden_size, layer.ffn_norm.data(), config_.rms_norm_eps,
                    scratch->normed.data(), pool);
   scratch->gate_up.resize(static_cast<size_t>(n * 2 * config_.ffn_size));
   scratch->hidden.resize(static_cast<size_t>(n * config_.ffn_size));
   layer.gate_up.Apply(exactness, scratch->normed.data(), n, scratch->gate_up.data(), pool);
-  kernels::SiluMul(scratch->gate_up.data(), n, config_.ffn_size, scratch->hidden.data(), pool);
-  layer.down.Apply(exactness, scratch->hidden.data(), n, x->data(), pool, kernels::Accumulate::kAddTo);
+  MulByGates(config_, scratch->gate_up.data(), n, config_.ffn_size, scratch->hidden.data(), pool);
+  AddLinear(layer.down, layer.post_ffn_norm, exactness, scratch->hidden, n, scratch, x);
 }
 
 void CpuDecoder::CopyInputTaps(absl::Span<const Tap> taps, int layer, const std::vector<float>& x, int64_t n,
@@ -195,8 +212,8 @@ void CpuDecoder::MakeStream() {
       break;
     }
     layers.push_back({layer.attention_norm.data(), layer.ffn_norm.data(), or_null(layer.query_norm),
-                      or_null(layer.key_norm), &layer.qkv.packed, &layer.output.packed, &layer.gate_up.packed,
-                      &layer.down.packed});
+                      or_null(layer.key_norm), or_null(layer.post_attention_norm), or_null(layer.post_ffn_norm),
+                      &layer.qkv.packed, &layer.output.packed, &layer.gate_up.packed, &layer.down.packed});
   }
   num_stream_layers_ = static_cast<int>(layers.size());
   stream_ = std::make_unique<CpuStream>(config_, embedding_, std::move(layers));
@@ -283,7 +300,8 @@ void CpuDecoder::AttendCaches(absl::Span<const Segment> segments, int layer, Scr
     args.num_past = segment.num_past;
     args.num_queries = segment.num_rows;
     args.num_heads = static_cast<int>(config_.num_heads);
-    args.scale = 1 / std::sqrt(static_cast<float>(config_.head_dim));
+    args.window = config_.WindowOf(layer);
+    args.scale = 1 / config_.ScoreDivisor();
     args.q = scratch->qkv.data() + segment.first_row * qkv_width();
     args.k = args.q + query_width();
     args.v = args.k + key_width();
@@ -304,10 +322,11 @@ absl::Status CpuDecoder::Run(absl::Span<const Sequence> sequences, absl::Span<co
   if (segments.empty()) return absl::OkStatus();
   if (outputs != nullptr) outputs->assign(taps.size(), {});
   std::vector<TokenId> ids;
-  RotaryTable rotary;
+  RotaryTable rotary, local_rotary;
   for (size_t i = 0; i < segments.size(); ++i) {
     ids.insert(ids.end(), sequences[i].ids.begin(), sequences[i].ids.end());
     rotary.Append(frequencies_, segments[i].num_past, segments[i].num_rows);
+    local_rotary.Append(local_frequencies_, segments[i].num_past, segments[i].num_rows);
   }
   const int64_t n = static_cast<int64_t>(ids.size());
   const int last = taps.empty() ? num_layers_ : LayersToRun(taps, sequences[0].want);
@@ -320,8 +339,9 @@ absl::Status CpuDecoder::Run(absl::Span<const Sequence> sequences, absl::Span<co
     Project(layers_[layer], exactness, x, n, &scratch);
     CopyProjectionTaps(taps, layer, scratch, n, outputs);
     if (layer == last) break;
+    const RotaryTable& angles = config_.IsLocal(layer) ? local_rotary : rotary;
     kernels::Rope(scratch.qkv.data(), n, config_.num_heads + config_.num_kv_heads, config_.head_dim,
-                  rotary.cosines.data(), rotary.sines.data(), DefaultPool(), qkv_width());
+                  angles.cosines.data(), angles.sines.data(), DefaultPool(), qkv_width());
     AttendCaches(segments, layer, &scratch);
     Finish(layers_[layer], exactness, n, &scratch, &x);
   }

@@ -40,7 +40,7 @@ struct SliceScratch {
     return scratch;
   }
   // [slice rows, ...]
-  AlignedVector<float> normed, attended, gate_up, hidden, keys;
+  AlignedVector<float> normed, attended, gate_up, hidden, added, keys;
   AlignedVector<uint16_t> values;  // [G d]
   kernels::Int8Rows int8;
 };
@@ -72,11 +72,7 @@ struct CpuStream::Int8Layer {
 };
 
 CpuStream::CpuStream(const ModelConfig& config, const CpuLinear& embedding, std::vector<StreamLayer> layers)
-    : config_(config),
-      embedding_(embedding),
-      layers_(std::move(layers)),
-      frequencies_(RotaryFrequencies(config)),
-      int8_layers_(new Int8Layer[layers_.size()]) {}
+    : config_(config), embedding_(embedding), layers_(std::move(layers)), int8_layers_(new Int8Layer[layers_.size()]) {}
 
 CpuStream::~CpuStream() = default;
 
@@ -91,10 +87,15 @@ const CpuStream::Int8Layer& CpuStream::int8_layer(int layer) const {
   return weights;
 }
 
-std::shared_ptr<const RotaryTable> CpuStream::Rotary(int64_t count) const {
+std::shared_ptr<const CpuStream::RotaryTables> CpuStream::Rotary(int64_t count) const {
   std::lock_guard<std::mutex> lock(rotary_mutex_);
-  if (rotary_ == nullptr || rotary_->cosines.size() < static_cast<size_t>(count) * frequencies_.size()) {
-    rotary_ = std::make_shared<const RotaryTable>(frequencies_, 0, count);
+  if (rotary_ == nullptr || rotary_->count < count) {
+    auto tables = std::make_shared<RotaryTables>();
+    tables->global = RotaryTable(RotaryFrequencies(config_), 0, count);
+    if (!config_.local_layers.empty())
+      tables->local = RotaryTable(RotaryFrequencies(config_, /*local=*/true), 0, count);
+    tables->count = count;
+    rotary_ = std::move(tables);
   }
   return rotary_;
 }
@@ -121,6 +122,11 @@ class CpuStream::Block {
   int64_t num_sinks(const StreamState::Layer& past) const {
     return static_cast<int64_t>(past.sink_keys.size()) / key_width();
   }
+  // Which of them a layer sees: the model's own local layers know no sinks, so that what has left their window is not
+  // seen. Where the stream's window covers theirs, they see just what they see in the whole text.
+  int64_t seen_sinks(int layer) const { return config_.IsLocal(layer) ? 0 : num_sinks(state_->layers[layer]); }
+  int64_t seen_window(int layer) const { return std::min(state_->window, config_.WindowOf(layer)); }
+  const RotaryTable& rotary(int layer) const { return config_.IsLocal(layer) ? rotary_->local : rotary_->global; }
   int64_t num_past(const StreamState::Layer& past) const {
     return num_sinks(past) + static_cast<int64_t>(past.window_keys.size()) / key_width();
   }
@@ -146,6 +152,9 @@ class CpuStream::Block {
   void CopyProjectionTaps(int layer, Range rows);
   void Attend(int layer, Range rows, float* out);
   void FeedForward(int layer, Range rows);
+  // x += apply's result, or its norm where there is one. apply(out, accumulate): of a linear layer over these rows.
+  template <typename Apply>
+  void AddLinear(const float* norm, Range rows, const Apply& apply);
 
   const CpuStream& stream_;
   const ModelConfig& config_;
@@ -159,7 +168,7 @@ class CpuStream::Block {
   const bool int8_;
   const bool bf16_attention_;
   int64_t num_past_ = 0;  // the same in every layer
-  std::shared_ptr<const RotaryTable> rotary_;
+  std::shared_ptr<const RotaryTables> rotary_;
 };
 
 CpuStream::Block::Block(const CpuStream& stream, absl::Span<const TokenId> ids, absl::Span<const Tap> taps,
@@ -218,7 +227,7 @@ void CpuStream::Block::Run() {
       const Range rows{(task - 1) * n_ / slices, task * n_ / slices};
       if (layer == 0) {
         for (int64_t row = rows.begin; row < rows.end; ++row)
-          stream_.embedding_.CopyRow(Exactness::kFloat32, ids_[row], x(row));
+          EmbedToken(config_, stream_.embedding_, Exactness::kFloat32, ids_[row], x(row));
       } else {
         LeaveLayer(layer - 1, rows);
       }
@@ -273,7 +282,7 @@ void CpuStream::Block::ShareBf16(int layer, Range rows) {
     PutBf16Values(scratch.values.data(), num_past_ + row, shared.bf16_values);
   }
   kernels::Rope(scratch.keys.data(), rows.size(), config_.num_kv_heads, head_dim(),
-                rotary_->cosines.data() + first * half, rotary_->sines.data() + first * half, InlinePool());
+                rotary(layer).cosines.data() + first * half, rotary(layer).sines.data() + first * half, InlinePool());
   kernels::ConvertToBf16(scratch.keys.data(), rows.size() * key_width(), shared.bf16_keys.data() + first * key_width());
 }
 
@@ -284,8 +293,8 @@ void CpuStream::Block::GatherBf16(int layer) {
   float* keys = scratch_.past_keys.data();
   kernels::ConvertFromBf16(past.sink_keys.data(), sinks * width, keys);
   kernels::ConvertFromBf16(past.window_keys.data(), (num_past_ - sinks) * width, keys + sinks * width);
-  kernels::Rope(keys, num_past_, config_.num_kv_heads, head_dim(), rotary_->cosines.data(), rotary_->sines.data(),
-                InlinePool());
+  kernels::Rope(keys, num_past_, config_.num_kv_heads, head_dim(), rotary(layer).cosines.data(),
+                rotary(layer).sines.data(), InlinePool());
   kernels::ConvertToBf16(keys, num_past_ * width, shared.bf16_keys.data());
   for (int64_t place = 0; place < num_past_; ++place) {
     const uint16_t* values =
@@ -297,7 +306,8 @@ void CpuStream::Block::GatherBf16(int layer) {
 void CpuStream::Block::ShareKeysAndValues(int layer, Range rows) {
   BlockScratch::Cache& shared = cache(layer);
   const int64_t place = num_past_ + rows.begin, half = head_dim() / 2;
-  const float *cosines = rotary_->cosines.data() + place * half, *sines = rotary_->sines.data() + place * half;
+  const float *cosines = rotary(layer).cosines.data() + place * half,
+              *sines = rotary(layer).sines.data() + place * half;
   if (bf16_attention_) {
     ShareBf16(layer, rows);
   } else {
@@ -323,8 +333,8 @@ void CpuStream::Block::GatherPast(int layer) {
   };
   gather(past.sink_keys, past.window_keys, shared.keys.data());
   gather(past.sink_values, past.window_values, shared.values.data());
-  kernels::Rope(shared.keys.data(), num_past_, config_.num_kv_heads, head_dim(), rotary_->cosines.data(),
-                rotary_->sines.data(), InlinePool());
+  kernels::Rope(shared.keys.data(), num_past_, config_.num_kv_heads, head_dim(), rotary(layer).cosines.data(),
+                rotary(layer).sines.data(), InlinePool());
 }
 
 void CpuStream::Block::AdvanceState(int layer) {
@@ -370,26 +380,34 @@ void CpuStream::Block::LeaveLayer(int layer, Range rows) {
   SliceScratch& scratch = SliceScratch::Get();
   Grow(scratch.attended, rows.size() * query_width());
   Attend(layer, rows, scratch.attended.data());
-  if (int8_) {
-    scratch.int8.Assign(scratch.attended.data(), rows.size(), query_width());
-    stream_.int8_layer(layer).output.Apply(scratch.int8, x(rows.begin), Accumulate::kAddTo);
-  } else {
-    stream_.layers_[layer].output->Apply(scratch.attended.data(), rows.size(), x(rows.begin), InlinePool(),
-                                         Accumulate::kAddTo);
-  }
+  if (int8_) scratch.int8.Assign(scratch.attended.data(), rows.size(), query_width());
+  AddLinear(stream_.layers_[layer].post_attention_norm, rows, [&](float* out, Accumulate accumulate) {
+    if (int8_) return stream_.int8_layer(layer).output.Apply(scratch.int8, out, accumulate);
+    stream_.layers_[layer].output->Apply(scratch.attended.data(), rows.size(), out, InlinePool(), accumulate);
+  });
   FeedForward(layer, rows);
+}
+
+template <typename Apply>
+void CpuStream::Block::AddLinear(const float* norm, Range rows, const Apply& apply) {
+  if (norm == nullptr) return apply(x(rows.begin), Accumulate::kAddTo);
+  AlignedVector<float>& added = SliceScratch::Get().added;
+  Grow(added, rows.size() * hidden());
+  apply(added.data(), Accumulate::kStore);
+  kernels::RmsNorm(added.data(), rows.size(), hidden(), norm, config_.rms_norm_eps, added.data(), InlinePool());
+  kernels::AddInPlace(x(rows.begin), added.data(), rows.size() * hidden(), InlinePool());
 }
 
 void CpuStream::Block::AttendBf16(int layer, Range rows, float* out) {
   kernels::Bf16AttentionArgs args;
   args.num_queries = rows.size();
   args.num_past = num_past_ + rows.begin;
-  args.num_sinks = num_sinks(state_->layers[layer]);
-  args.window = state_->window;
+  args.num_sinks = seen_sinks(layer);
+  args.window = seen_window(layer);
   args.num_heads = static_cast<int>(config_.num_heads);
   args.num_kv_heads = static_cast<int>(config_.num_kv_heads);
   args.head_dim = static_cast<int>(head_dim());
-  args.scale = 1 / std::sqrt(static_cast<float>(head_dim()));
+  args.scale = 1 / config_.ScoreDivisor();
   args.q = qkv(rows.begin);
   args.q_stride = qkv_width();
   args.k = cache(layer).bf16_keys.data();
@@ -403,12 +421,12 @@ void CpuStream::Block::Attend(int layer, Range rows, float* out) {
   kernels::BandedAttentionArgs args;
   args.num_queries = rows.size();
   args.num_past = num_past_ + rows.begin;
-  args.num_sinks = num_sinks(state_->layers[layer]);
-  args.window = state_->window;
+  args.num_sinks = seen_sinks(layer);
+  args.window = seen_window(layer);
   args.num_heads = static_cast<int>(config_.num_heads);
   args.num_kv_heads = static_cast<int>(config_.num_kv_heads);
   args.head_dim = static_cast<int>(head_dim());
-  args.scale = 1 / std::sqrt(static_cast<float>(head_dim()));
+  args.scale = 1 / config_.ScoreDivisor();
   args.q = qkv(rows.begin);
   args.q_stride = qkv_width();
   args.k = cache(layer).keys.data();
@@ -428,8 +446,10 @@ void CpuStream::Block::FeedForward(int layer, Range rows) {
   if (!int8_) {
     Grow(scratch.gate_up, n * 2 * ffn);
     weights.gate_up->Apply(scratch.normed.data(), n, scratch.gate_up.data(), InlinePool());
-    kernels::SiluMul(scratch.gate_up.data(), n, ffn, scratch.hidden.data(), InlinePool());
-    weights.down->Apply(scratch.hidden.data(), n, x(rows.begin), InlinePool(), Accumulate::kAddTo);
+    MulByGates(config_, scratch.gate_up.data(), n, ffn, scratch.hidden.data(), InlinePool());
+    AddLinear(weights.post_ffn_norm, rows, [&](float* out, Accumulate accumulate) {
+      weights.down->Apply(scratch.hidden.data(), n, out, InlinePool(), accumulate);
+    });
     return;
   }
   const Int8Layer& int8 = stream_.int8_layer(layer);
@@ -447,10 +467,11 @@ void CpuStream::Block::FeedForward(int layer, Range rows) {
       int8.gate_up.ApplyColumns(scratch.int8, ffn + begin, ffn + begin + count, scratch.gate_up.data() + count,
                                 Accumulate::kStore, 2 * count);
     }
-    kernels::SiluMul(scratch.gate_up.data(), n, count, scratch.hidden.data() + begin, InlinePool(), 2 * count, ffn);
+    MulByGates(config_, scratch.gate_up.data(), n, count, scratch.hidden.data() + begin, InlinePool(), 2 * count, ffn);
   }
   scratch.int8.Assign(scratch.hidden.data(), n, ffn);
-  int8.down.Apply(scratch.int8, x(rows.begin), Accumulate::kAddTo);
+  AddLinear(weights.post_ffn_norm, rows,
+            [&](float* out, Accumulate accumulate) { int8.down.Apply(scratch.int8, out, accumulate); });
 }
 
 void CpuStream::RunBlock(absl::Span<const TokenId> ids, absl::Span<const Tap> taps, StreamState* state,

@@ -21,14 +21,16 @@ namespace ilre {
 
 // One layer's weights. Borrowed.
 struct StreamLayer {
-  const float* attention_norm;           // [D]
-  const float* ffn_norm;                 // [D]
-  const float* query_norm = nullptr;     // [d], or null
-  const float* key_norm = nullptr;       // [d], or null
-  const kernels::PackedLinear* qkv;      // [(H + 2G) d, D]: queries, keys, values
-  const kernels::PackedLinear* output;   // [D, H d]
-  const kernels::PackedLinear* gate_up;  // [2F, D]: gates, then ups
-  const kernels::PackedLinear* down;     // [D, F]
+  const float* attention_norm;                 // [D]
+  const float* ffn_norm;                       // [D]
+  const float* query_norm = nullptr;           // [d], or null
+  const float* key_norm = nullptr;             // [d], or null
+  const float* post_attention_norm = nullptr;  // [D], or null
+  const float* post_ffn_norm = nullptr;        // [D], or null
+  const kernels::PackedLinear* qkv;            // [(H + 2G) d, D]: queries, keys, values
+  const kernels::PackedLinear* output;         // [D, H d]
+  const kernels::PackedLinear* gate_up;        // [2F, D]: gates, then ups
+  const kernels::PackedLinear* down;           // [D, F]
 };
 
 // Thread-safe: constant to its callers. Everything given must outlive it.
@@ -47,16 +49,19 @@ class CpuStream {
 
   // The layer's weights in int8, made when first needed.
   const Int8Layer& int8_layer(int layer) const;
-  // Angles of at least `count` places from 0.
-  std::shared_ptr<const RotaryTable> Rotary(int64_t count) const;
+  // Angles of at least `count` places from 0, in layers that see everything and in local ones.
+  struct RotaryTables {
+    RotaryTable global, local;  // the latter empty where no layer is local
+    int64_t count = 0;
+  };
+  std::shared_ptr<const RotaryTables> Rotary(int64_t count) const;
 
   const ModelConfig& config_;
   const CpuLinear& embedding_;
   const std::vector<StreamLayer> layers_;
-  const std::vector<float> frequencies_;  // [d / 2]
   const std::unique_ptr<Int8Layer[]> int8_layers_;
   mutable std::mutex rotary_mutex_;
-  mutable std::shared_ptr<const RotaryTable> rotary_;
+  mutable std::shared_ptr<const RotaryTables> rotary_;
 };
 
 }  // namespace ilre

@@ -44,6 +44,18 @@ void CpuLinear::CopyRow(Exactness exactness, int64_t output, float* weights) con
   }
 }
 
+void MulByGates(const ModelConfig& config, const float* gate_up, int64_t rows, int64_t size, float* out,
+                ThreadPool& pool, int64_t in_stride, int64_t out_stride) {
+  const auto mul = config.gate == ModelConfig::Gate::kGelu ? kernels::GeluMul : kernels::SiluMul;
+  mul(gate_up, rows, size, out, pool, in_stride, out_stride);
+}
+
+void EmbedToken(const ModelConfig& config, const CpuLinear& embedding, Exactness exactness, TokenId id, float* x) {
+  embedding.CopyRow(exactness, id, x);
+  if (config.embedding_scale == 1) return;
+  for (int64_t i = 0; i < config.hidden_size; ++i) x[i] *= config.embedding_scale;
+}
+
 absl::StatusOr<std::vector<float>> TensorReader::Floats(const std::string& name, int64_t size) {
   std::vector<float> values(static_cast<size_t>(size));
   read_.Add(name);
@@ -122,7 +134,11 @@ absl::StatusOr<CpuLayer> TensorReader::Layer(int index, const LinearForms& forms
   const int64_t queries = config.num_heads * head_dim, keys = config.num_kv_heads * head_dim;
   CpuLayer layer;
   ILRE_ASSIGN_OR_RETURN(layer.attention_norm, Floats(name("input_layernorm.weight"), hidden));
-  ILRE_ASSIGN_OR_RETURN(layer.ffn_norm, Floats(name("post_attention_layernorm.weight"), hidden));
+  ILRE_ASSIGN_OR_RETURN(layer.ffn_norm, Floats(name(FfnNormName(config.post_norms)), hidden));
+  if (config.post_norms) {
+    ILRE_ASSIGN_OR_RETURN(layer.post_attention_norm, Floats(name(kPostAttentionNormName), hidden));
+    ILRE_ASSIGN_OR_RETURN(layer.post_ffn_norm, Floats(name(kPostFfnNormName), hidden));
+  }
   if (config.qk_norm) {
     ILRE_ASSIGN_OR_RETURN(layer.query_norm, Floats(name("self_attn.q_norm.weight"), head_dim));
     ILRE_ASSIGN_OR_RETURN(layer.key_norm, Floats(name("self_attn.k_norm.weight"), head_dim));

@@ -46,13 +46,21 @@ struct CpuLinear {
 };
 
 struct CpuLayer {
-  std::vector<float> attention_norm, ffn_norm;  // [D]
-  std::vector<float> query_norm, key_norm;      // [d], or empty
-  CpuLinear qkv;                                // [(H + 2G) d, D]: queries, keys, values
-  CpuLinear output;                             // [D, H d]
-  CpuLinear gate_up;                            // [2F, D]: gates, then ups
-  CpuLinear down;                               // [D, F]
+  std::vector<float> attention_norm, ffn_norm;            // [D]
+  std::vector<float> query_norm, key_norm;                // [d], or empty
+  std::vector<float> post_attention_norm, post_ffn_norm;  // [D], or empty: of what is added to x
+  CpuLinear qkv;                                          // [(H + 2G) d, D]: queries, keys, values
+  CpuLinear output;                                       // [D, H d]
+  CpuLinear gate_up;                                      // [2F, D]: gates, then ups
+  CpuLinear down;                                         // [D, F]
 };
+
+// The gates of a feed-forward layer (kernels/elementwise.h), as the model has them.
+void MulByGates(const ModelConfig& config, const float* gate_up, int64_t rows, int64_t size, float* out,
+                ThreadPool& pool, int64_t in_stride = 0, int64_t out_stride = 0);
+
+// Row `id` of the embedding [V, D], as the first layer takes it.
+void EmbedToken(const ModelConfig& config, const CpuLinear& embedding, Exactness exactness, TokenId id, float* x);
 
 // Which forms of a layer to load.
 struct LinearForms {

@@ -127,11 +127,12 @@ absl::Status Decoder::CheckTaps(absl::Span<const Tap> taps) const {
   return absl::OkStatus();
 }
 
-std::vector<float> RotaryFrequencies(const ModelConfig& config) {
+std::vector<float> RotaryFrequencies(const ModelConfig& config, bool local) {
+  const double theta = local ? config.local_rope_theta : config.rope_theta;
   std::vector<float> frequencies(config.head_dim / 2);
   for (size_t i = 0; i < frequencies.size(); ++i) {
-    frequencies[i] = static_cast<float>(std::pow(config.rope_theta, -2.0 * static_cast<double>(i) / config.head_dim));
-    if (!config.rope_frequency_factors.empty()) frequencies[i] /= config.rope_frequency_factors[i];
+    frequencies[i] = static_cast<float>(std::pow(theta, -2.0 * static_cast<double>(i) / config.head_dim));
+    if (!local && !config.rope_frequency_factors.empty()) frequencies[i] /= config.rope_frequency_factors[i];
   }
   return frequencies;
 }

@@ -167,8 +167,8 @@ class Decoder {
   std::string device_;
 };
 
-// Inverse rotary frequencies [head_dim / 2]: theta^(-2i/d), divided by the model's factors.
+// Inverse rotary frequencies [head_dim / 2]: theta^(-2i/d), divided by the model's factors; or those of local layers.
 // Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021, section 3.2.2.
-std::vector<float> RotaryFrequencies(const ModelConfig& config);
+std::vector<float> RotaryFrequencies(const ModelConfig& config, bool local = false);
 
 }  // namespace ilre

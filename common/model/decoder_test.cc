@@ -399,6 +399,49 @@ TEST_P(StreamTest, WithoutAPastEqualsForward) {
   }
 }
 
+// Where all layers below are local, in the model itself, and the stream's window covers theirs, a stream misses
+// nothing, however long it is; elsewhere it does.
+TEST_P(StreamTest, LocalLayersSeeWhatTheySeeInTheWholeText) {
+  const ModelConfig& config = decoder_->config();
+  const bool local = config.AllLocalBelow(2);
+  const int64_t own_window = config.local_layers.empty() ? 8 : config.local_window;
+  const std::vector<Tap> taps = {{Tap::Kind::kInput, 2}};
+  const std::vector<TokenId> prefix = golden_.Ints("stream.prefix");
+  std::vector<TokenId> rest;
+  for (int i = 0; i < 230; ++i) rest.push_back((i * i + 7 * i) % static_cast<TokenId>(vocab()));
+  std::vector<TokenId> all = prefix;
+  all.insert(all.end(), rest.begin(), rest.end());
+  Outputs whole;
+  ILRE_ASSERT_OK(decoder_->Forward(all, NewCache(256).get(), taps, Decoder::Logits::kNone, &whole, nullptr));
+  // The greatest distance at places so late that sinks and first tokens have left two layers' windows.
+  const auto distance = [&](int64_t window, const std::vector<size_t>& blocks) {
+    const size_t width = static_cast<size_t>(config.hidden_size), skip = 2 * static_cast<size_t>(own_window);
+    StreamState state = *decoder_->StartStream(prefix, 2, window);
+    std::vector<float> streamed;
+    for (size_t begin = 0, block = 0; begin < rest.size(); begin += blocks[block++]) {
+      Outputs part;
+      EXPECT_THAT(decoder_->StreamBlock(absl::MakeConstSpan(rest).subspan(begin, blocks[block]), taps, &state, &part),
+                  IsOk());
+      streamed.insert(streamed.end(), part[0].begin(), part[0].end());
+    }
+    const auto later = [&](const std::vector<float>& x, size_t before) {
+      return std::vector<float>(x.begin() + static_cast<ptrdiff_t>((before + skip) * width), x.end());
+    };
+    return Distance(later(streamed, 0), later(whole[0], prefix.size()));
+  };
+  const std::vector<size_t> one_block = {230}, blocks = {60, 1, 100, 5, 64};
+  for (const int64_t window : {own_window, own_window + 5, int64_t{200}}) {
+    const float in_one = distance(window, one_block), in_several = distance(window, blocks);
+    RecordProperty(absl::StrCat("window", window), absl::StrCat(in_one, " ", in_several));
+    if (!local) continue;
+    EXPECT_LT(in_one, kTolerance) << window;
+    EXPECT_LT(in_several, 0.01f) << window;  // the past was rounded to bfloat16
+  }
+  const int64_t too_small = local ? own_window - 1 : own_window;
+  EXPECT_GT(distance(too_small, one_block), 0.03f);
+  EXPECT_GT(distance(too_small, blocks), 0.03f);
+}
+
 TEST_P(StreamTest, RefusesWhatCannotBeStreamed) {
   const auto refused = [](const std::string& why) {
     return StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr(why));

@@ -36,6 +36,13 @@ constexpr NamePair kLayerNames[] = {
     {"ffn_norm", "post_attention_layernorm"}, {"ffn_down", "mlp.down_proj"},
 };
 
+// The same of Gemma 3, where these differ.
+constexpr NamePair kPostNormNames[] = {
+    {"post_attention_norm", "post_attention_layernorm"},
+    {"ffn_norm", "pre_feedforward_layernorm"},
+    {"post_ffw_norm", "post_feedforward_layernorm"},
+};
+
 // Read into ModelConfig, no tensor of the model.
 constexpr absl::string_view kRopeFactors = "rope_freqs.weight";
 
@@ -48,7 +55,7 @@ bool IsInterleaved(const ModelConfig& config, absl::string_view hugging_face_nam
 
 }  // namespace
 
-absl::optional<std::string> HuggingFaceTensorName(absl::string_view gguf_name) {
+absl::optional<std::string> HuggingFaceTensorName(absl::string_view gguf_name, bool post_norms) {
   for (const NamePair& pair : kGlobalNames) {
     if (gguf_name == pair.gguf) return std::string(pair.hugging_face);
   }
@@ -64,10 +71,16 @@ absl::optional<std::string> HuggingFaceTensorName(absl::string_view gguf_name) {
     if (absl::ConsumeSuffix(&rest, known)) suffix = known;
   }
   if (suffix.empty() || !absl::ConsumePrefix(&rest, ".")) return absl::nullopt;
-  for (const NamePair& pair : kLayerNames) {
-    if (rest == pair.gguf) return absl::StrCat("model.layers.", layer, ".", pair.hugging_face, suffix);
+  const auto find = [&](absl::Span<const NamePair> pairs) -> absl::optional<std::string> {
+    for (const NamePair& pair : pairs) {
+      if (rest == pair.gguf) return absl::StrCat("model.layers.", layer, ".", pair.hugging_face, suffix);
+    }
+    return absl::nullopt;
+  };
+  if (post_norms) {
+    if (absl::optional<std::string> name = find(kPostNormNames); name.has_value()) return name;
   }
-  return absl::nullopt;
+  return find(kLayerNames);
 }
 
 absl::StatusOr<std::unique_ptr<Checkpoint>> MakeGgufCheckpoint(std::shared_ptr<const GgufFile> file) {
@@ -76,7 +89,7 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> MakeGgufCheckpoint(std::shared_ptr<c
   ILRE_ASSIGN_OR_RETURN(model.config, ModelConfigFromGguf(*file));
   for (const GgufTensor& tensor : file->tensors()) {
     if (tensor.name == kRopeFactors) continue;
-    const absl::optional<std::string> name = HuggingFaceTensorName(tensor.name);
+    const absl::optional<std::string> name = HuggingFaceTensorName(tensor.name, model.config.post_norms);
     if (!name.has_value()) {
       return errors::BadModelFile(file->path(), absl::StrCat("tensor ", Quoted(tensor.name), " has no place in a ",
                                                              model.config.architecture, " model"));

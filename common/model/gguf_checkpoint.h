@@ -19,6 +19,6 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> MakeGgufCheckpoint(std::shared_ptr<c
 
 // Hugging Face's name of a tensor: "blk.3.attn_q.weight" gives "model.layers.3.self_attn.q_proj.weight". None for a
 // name that has no counterpart.
-absl::optional<std::string> HuggingFaceTensorName(absl::string_view gguf_name);
+absl::optional<std::string> HuggingFaceTensorName(absl::string_view gguf_name, bool post_norms = false);
 
 }  // namespace ilre

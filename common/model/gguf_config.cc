@@ -1,5 +1,6 @@
 #include "common/model/gguf_config.h"
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -21,6 +22,13 @@ namespace {
 constexpr double kDefaultRopeTheta = 10000;  // llama.cpp's, where the key is absent
 constexpr char kRopeFactorsTensor[] = "rope_freqs.weight";
 
+// Gemma 3, where files do not say otherwise: each sixth layer sees everything; the model of 62 layers divides its
+// scores by the square root of its width for each head, the others by that of the head's size (llama.cpp does the
+// same).
+constexpr int64_t kGemmaPattern = 6;
+constexpr double kGemmaLocalRopeTheta = 10000;
+constexpr int64_t kGemma27bLayers = 62;
+
 // Metadata of one architecture with typed access: wrong types are errors that name the key.
 class Metadata {
  public:
@@ -29,6 +37,8 @@ class Metadata {
 
   absl::Status Bad(absl::string_view why) const { return errors::BadModelFile(file_.path(), why); }
   const GgufFile& file() const { return file_; }
+  // A value of any kind; null where there is none.
+  const GgufValue* Find(absl::string_view key) const { return file_.FindValue(absl::StrCat(architecture_, ".", key)); }
 
   absl::StatusOr<int64_t> Integer(absl::string_view key, absl::optional<int64_t> fallback = absl::nullopt) const {
     return Get<int64_t>(key, GgufValue::Kind::kInteger, fallback, [](const GgufValue& v) { return v.integer; });
@@ -61,11 +71,11 @@ absl::StatusOr<std::string> ReadArchitecture(const GgufFile& file) {
   if (value == nullptr || value->kind != GgufValue::Kind::kString) {
     return errors::BadModelFile(file.path(), "general.architecture is missing");
   }
-  for (absl::string_view known : {"llama", "qwen2", "qwen3"}) {
+  for (absl::string_view known : {"llama", "qwen2", "qwen3", "gemma3"}) {
     if (value->string == known) return std::string(known);
   }
   return errors::BadModelFile(file.path(), absl::StrCat("architecture ", Quoted(value->string),
-                                                        " is not supported (llama, qwen2 and qwen3 are)"));
+                                                        " is not supported (llama, qwen2, qwen3 and gemma3 are)"));
 }
 
 absl::Status ReadHeads(const Metadata& metadata, ModelConfig* config) {
@@ -95,10 +105,50 @@ absl::Status ReadSizes(const Metadata& metadata, ModelConfig* config) {
   config->rms_norm_eps = static_cast<float>(norm_eps);
   ILRE_ASSIGN_OR_RETURN(int64_t num_experts, metadata.Integer("expert_count", 0));
   if (num_experts != 0) return metadata.Bad("mixtures of experts are not supported");
+  return absl::OkStatus();
+}
+
+absl::Status RefuseWindow(const Metadata& metadata, const ModelConfig& config) {
   ILRE_ASSIGN_OR_RETURN(int64_t window, metadata.Integer("attention.sliding_window", 0));
-  if (window != 0 && window < config->context_length) {
+  if (window != 0 && window < config.context_length) {
     return metadata.Bad(absl::StrCat("a sliding window of ", window, " tokens, less than the context of ",
-                                     config->context_length, ", is not supported"));
+                                     config.context_length, ", is not supported in a ", config.architecture, " model"));
+  }
+  return absl::OkStatus();
+}
+
+// Which layers are local: each but every n-th, or as a list says.
+absl::StatusOr<std::vector<bool>> ReadLocalLayers(const Metadata& metadata, int64_t num_layers) {
+  constexpr char kKey[] = "attention.sliding_window_pattern";
+  const GgufValue* value = metadata.Find(kKey);
+  if (value != nullptr &&
+      (value->kind == GgufValue::Kind::kBoolArray || value->kind == GgufValue::Kind::kIntegerArray)) {
+    if (value->integers.size() != static_cast<size_t>(num_layers)) {
+      return metadata.Bad(absl::StrCat(kKey, " has ", value->integers.size(), " entries for ", num_layers, " layers"));
+    }
+    return std::vector<bool>(value->integers.begin(), value->integers.end());
+  }
+  ILRE_ASSIGN_OR_RETURN(const int64_t period, metadata.Integer(kKey, kGemmaPattern));
+  if (period < 1) return metadata.Bad(absl::StrCat(kKey, " is ", period));
+  return LocalButEach(period, num_layers);
+}
+
+// The sizes of `config` must be valid already.
+absl::Status ReadGemma3(const Metadata& metadata, ModelConfig* config) {
+  config->qk_norm = config->post_norms = true;
+  config->gate = ModelConfig::Gate::kGelu;
+  config->embedding_scale = std::sqrt(static_cast<float>(config->hidden_size));
+  if (config->num_layers == kGemma27bLayers)
+    config->query_scalar = static_cast<double>(config->hidden_size / config->num_heads);
+  ILRE_ASSIGN_OR_RETURN(config->local_layers, ReadLocalLayers(metadata, config->num_layers));
+  ILRE_ASSIGN_OR_RETURN(config->local_window, metadata.Integer("attention.sliding_window"));
+  ILRE_ASSIGN_OR_RETURN(config->local_rope_theta, metadata.Number("rope.freq_base_swa", kGemmaLocalRopeTheta));
+  if (config->local_window < 1) {
+    return metadata.Bad(absl::StrCat("attention.sliding_window is ", config->local_window));
+  }
+  for (const char* key : {"attn_logit_softcapping", "final_logit_softcapping"}) {
+    ILRE_ASSIGN_OR_RETURN(const double cap, metadata.Number(key, 0));
+    if (cap != 0) return metadata.Bad(absl::StrCat(key, " is not supported"));
   }
   return absl::OkStatus();
 }
@@ -152,6 +202,8 @@ absl::StatusOr<ModelConfig> ModelConfigFromGguf(const GgufFile& file) {
   config.qk_norm = config.architecture == "qwen3";
   ILRE_ASSIGN_OR_RETURN(config.rope_theta, metadata.Number("rope.freq_base", kDefaultRopeTheta));
   if (absl::Status valid = config.Validate(); !valid.ok()) return metadata.Bad(valid.message());
+  ILRE_RETURN_IF_ERROR(config.architecture == "gemma3" ? ReadGemma3(metadata, &config)
+                                                       : RefuseWindow(metadata, config));
   ILRE_RETURN_IF_ERROR(ReadRopeFactors(metadata, &config));
   if (absl::Status valid = config.Validate(); !valid.ok()) return metadata.Bad(valid.message());
   return config;

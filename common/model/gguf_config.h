@@ -7,8 +7,8 @@
 
 namespace ilre {
 
-// Understands the architectures llama, qwen2 and qwen3, with default or linear rotary embeddings, or with frequency
-// factors in a tensor (Llama 3). Whether there are biases and an output projection is seen from the tensors.
+// Understands the architectures llama, qwen2, qwen3 and gemma3, with default or linear rotary embeddings, or with
+// frequency factors in a tensor (Llama 3). Whether there are biases and an output projection is seen from the tensors.
 //
 // Errors: BAD_MODEL_FILE naming the file and the key.
 absl::StatusOr<ModelConfig> ModelConfigFromGguf(const GgufFile& file);

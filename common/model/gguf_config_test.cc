@@ -1,6 +1,7 @@
 #include "common/model/gguf_config.h"
 
 #include <cmath>
+#include <functional>
 #include <string>
 
 #include "common/base/errors.h"
@@ -120,6 +121,62 @@ TEST(GgufConfigTest, ReadsRopeFactorsFromTheirTensor) {
   EXPECT_THAT(config.rope_frequency_factors, ElementsAre(1, 1, 4, 8));
   ExpectBad(with_factors({1, 1, 4}), "rope_freqs.weight is not F32 of shape [4]");
   ExpectBad(with_factors({1, 1, 4, -1}), "rope frequency factor");
+}
+
+// A Gemma 3 model of eight layers, with more in its metadata.
+TinyModel Gemma3(const std::function<void(GgufWriter*)>& add, bool with_window = true) {
+  TinyModel model;
+  model.architecture = "gemma3";
+  model.num_layers = 8;
+  model.qk_norm = model.post_norms = true;
+  model.output = false;
+  model.add = [=](GgufWriter* writer) {
+    if (with_window) writer->AddNumber<uint32_t>("gemma3.attention.sliding_window", 128);
+    add(writer);
+  };
+  return model;
+}
+
+TEST(GgufConfigTest, ReadsGemma3) {
+  ILRE_ASSERT_OK_AND_ASSIGN(ModelConfig config, Read(Gemma3([](GgufWriter*) {})));
+  EXPECT_TRUE(config.qk_norm && config.post_norms && config.tied_embeddings);
+  EXPECT_EQ(config.gate, ModelConfig::Gate::kGelu);
+  EXPECT_FLOAT_EQ(config.embedding_scale, 4);  // of 16 dimensions
+  EXPECT_FLOAT_EQ(config.ScoreDivisor(), std::sqrt(8.0f));
+  EXPECT_EQ(config.local_window, 128);
+  EXPECT_EQ(config.local_rope_theta, 10000);
+  EXPECT_THAT(config.local_layers, ElementsAre(true, true, true, true, true, false, true, true));
+  EXPECT_TRUE(config.AllLocalBelow(5));
+  EXPECT_FALSE(config.AllLocalBelow(6));
+  EXPECT_EQ(config.WindowOf(4), 128);
+  EXPECT_GT(config.WindowOf(5), config.context_length);
+  ILRE_ASSERT_OK_AND_ASSIGN(config, Read(Gemma3([](GgufWriter* writer) {
+                              writer->AddNumber<uint32_t>("gemma3.attention.sliding_window_pattern", 3);
+                              writer->AddNumber<float>("gemma3.rope.freq_base_swa", 500);
+                            })));
+  EXPECT_EQ(config.local_rope_theta, 500);
+  EXPECT_THAT(config.local_layers, ElementsAre(true, true, false, true, true, false, true, true));
+}
+
+TEST(GgufConfigTest, RefusesBrokenGemma3) {
+  const auto with_pattern = [](uint32_t value) {
+    return Gemma3([=](GgufWriter* w) { w->AddNumber<uint32_t>("gemma3.attention.sliding_window_pattern", value); });
+  };
+  ExpectBad(with_pattern(0), "sliding_window_pattern is 0");
+  ExpectBad(Gemma3([](GgufWriter* w) {
+              w->AddNumbers<int32_t>("gemma3.attention.sliding_window_pattern", {1, 0});
+            }),
+            "sliding_window_pattern has 2 entries for 8 layers");
+  ExpectBad(Gemma3([](GgufWriter*) {}, /*with_window=*/false), "attention.sliding_window is missing");
+  ExpectBad(Gemma3([](GgufWriter* w) { w->AddNumber<uint32_t>("gemma3.attention.sliding_window", 0); }, false),
+            "attention.sliding_window is 0");
+  ExpectBad(Gemma3([](GgufWriter* w) { w->AddNumber<float>("gemma3.rope.freq_base_swa", 0); }),
+            "rope theta of local layers");
+  ExpectBad(Gemma3([](GgufWriter* w) { w->AddNumber<float>("gemma3.final_logit_softcapping", 30); }),
+            "final_logit_softcapping is not supported");
+  TinyModel odd = Gemma3([](GgufWriter*) {});
+  odd.head_dim = 7;
+  ExpectBad(odd, "head size is odd");
 }
 
 TEST(GgufConfigTest, RefusesWhatItDoesNotCompute) {

@@ -1,5 +1,6 @@
 #include "common/model/hf_checkpoint.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -44,7 +45,9 @@ absl::Status AddTensor(const std::string& path, const SafetensorsTensor& tensor,
     return errors::BadModelFile(path, absl::StrCat("tensor ", Quoted(tensor.name), " is of ", tensor.dtype,
                                                    ", which is not supported (F32, F16 and BF16 are)"));
   }
-  model->tensors.emplace(tensor.name, StoredTensor{*type, tensor.shape, tensor.bytes, RotaryOrder::kHalves});
+  StoredTensor stored{*type, tensor.shape, tensor.bytes, RotaryOrder::kHalves};
+  if (model->config.architecture == "gemma3" && absl::EndsWith(tensor.name, "norm.weight")) stored.offset = 1;
+  model->tensors.emplace(tensor.name, std::move(stored));
   return absl::OkStatus();
 }
 
@@ -53,6 +56,17 @@ absl::Status AddSingleFile(const std::string& path, StoredModel* model) {
   for (const SafetensorsTensor& tensor : file->tensors()) ILRE_RETURN_IF_ERROR(AddTensor(path, tensor, model));
   model->files.push_back(std::move(file));
   return absl::OkStatus();
+}
+
+// Tokenizers of text models may end in control tokens of their family that only larger models have embeddings for
+// (Gemma 3's of an image). No text is ever tokenized into those.
+void DropTokensWithoutEmbedding(int64_t vocab_size, TokenizerSpec* tokenizer) {
+  while (static_cast<int64_t>(tokenizer->tokens.size()) > std::max<int64_t>(vocab_size, 1) &&
+         tokenizer->types.back() == TokenType::kControl) {
+    tokenizer->tokens.pop_back();
+    tokenizer->types.pop_back();
+    if (!tokenizer->scores.empty()) tokenizer->scores.pop_back();
+  }
 }
 
 // A shard lies beside its index: a path from an untrusted file must not lead elsewhere.
@@ -111,6 +125,7 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> OpenHfCheckpoint(const std::string& 
   }
   ILRE_RETURN_IF_ERROR(weights);
   ILRE_ASSIGN_OR_RETURN(model.tokenizer, TokenizerSpecFromFolder(folder));
+  if (model.config.architecture == "gemma3") DropTokensWithoutEmbedding(model.config.vocab_size, &model.tokenizer);
   return StoredCheckpoint::Create(std::move(model));
 }
 

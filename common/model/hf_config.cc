@@ -1,5 +1,6 @@
 #include "common/model/hf_config.h"
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <string>
@@ -24,7 +25,10 @@ constexpr double kDefaultNormEps = 1e-6;
 constexpr int64_t kDefaultMistralWindow = 4096;  // tokens; where the key is absent, not where it is null
 constexpr int64_t kDefaultMaxWindowLayers = 28;  // of Qwen2 and Qwen3
 
-enum class Family { kLlama, kMistral, kQwen2, kQwen3 };
+constexpr int64_t kDefaultGemmaPattern = 6;
+constexpr double kDefaultGemmaTheta = 1e6, kDefaultGemmaLocalTheta = 1e4;
+
+enum class Family { kLlama, kMistral, kQwen2, kQwen3, kGemma3 };
 
 // One JSON object of the file with typed access: wrong types are errors that name the key. A null counts as absent.
 class Settings {
@@ -107,8 +111,9 @@ absl::StatusOr<Family> ReadFamily(const Settings& settings) {
   if (name == "MistralForCausalLM") return Family::kMistral;
   if (name == "Qwen2ForCausalLM") return Family::kQwen2;
   if (name == "Qwen3ForCausalLM") return Family::kQwen3;
-  return settings.Bad(
-      absl::StrCat("architecture ", Quoted(name), " is not supported (Llama, Mistral, Qwen2 and Qwen3 are)"));
+  if (name == "Gemma3ForCausalLM") return Family::kGemma3;
+  return settings.Bad(absl::StrCat("architecture ", Quoted(name),
+                                   " is not supported (Llama, Mistral, Qwen2, Qwen3 and text-only Gemma3 are)"));
 }
 
 const char* ArchitectureOf(Family family) {
@@ -117,6 +122,8 @@ const char* ArchitectureOf(Family family) {
       return "qwen2";
     case Family::kQwen3:
       return "qwen3";
+    case Family::kGemma3:
+      return "gemma3";
     default:
       return "llama";
   }
@@ -133,7 +140,7 @@ absl::Status ReadSizes(const Settings& settings, Family family, ModelConfig* con
   absl::optional<int64_t> default_kv_heads;
   if (family == Family::kLlama || settings.Has("num_key_value_heads")) default_kv_heads = config->num_heads;
   ILRE_ASSIGN_OR_RETURN(config->num_kv_heads, settings.Integer("num_key_value_heads", default_kv_heads));
-  if (family == Family::kQwen3 || settings.Find("head_dim") != nullptr) {
+  if (family == Family::kQwen3 || family == Family::kGemma3 || settings.Find("head_dim") != nullptr) {
     ILRE_ASSIGN_OR_RETURN(config->head_dim, settings.Integer("head_dim"));
     return absl::OkStatus();
   }
@@ -145,14 +152,20 @@ absl::Status ReadSizes(const Settings& settings, Family family, ModelConfig* con
 }
 
 // Settings that would change the computation in ways that are not implemented.
-absl::Status RefuseVariants(const Settings& settings) {
+absl::Status RefuseVariants(const Settings& settings, Family family) {
   if (settings.Find("quantization_config") != nullptr) {
     return settings.Bad("quantised safetensors (quantization_config) are not supported; use a GGUF file");
   }
   for (const char* key : {"attention_bias", "mlp_bias"}) ILRE_RETURN_IF_ERROR(settings.RequireFalse(key));
-  ILRE_ASSIGN_OR_RETURN(absl::string_view activation, settings.String("hidden_act", "silu"));
-  if (activation != "silu") {
-    return settings.Bad(absl::StrCat("hidden_act ", Quoted(activation), " is not supported"));
+  const bool gemma = family == Family::kGemma3;
+  const char* const key = gemma ? "hidden_activation" : "hidden_act";
+  const absl::string_view known = gemma ? "gelu_pytorch_tanh" : "silu";
+  ILRE_ASSIGN_OR_RETURN(absl::string_view activation, settings.String(key, known));
+  if (activation != known) return settings.Bad(absl::StrCat(key, " ", Quoted(activation), " is not supported"));
+  if (!gemma) return absl::OkStatus();
+  ILRE_RETURN_IF_ERROR(settings.RequireFalse("use_bidirectional_attention"));
+  for (const char* cap : {"attn_logit_softcapping", "final_logit_softcapping"}) {
+    if (settings.Find(cap) != nullptr) return settings.Bad(absl::StrCat(cap, " is not supported"));
   }
   return absl::OkStatus();
 }
@@ -187,6 +200,41 @@ absl::Status CheckFullAttention(const Settings& settings, Family family, const M
   return absl::OkStatus();
 }
 
+// Which layers are local: as layer_types says, or each but every n-th.
+absl::StatusOr<std::vector<bool>> ReadLocalLayers(const Settings& settings, int64_t num_layers) {
+  std::vector<bool> local;
+  const json* types = settings.Find("layer_types");
+  if (types == nullptr) {
+    ILRE_ASSIGN_OR_RETURN(const int64_t period, settings.Integer("sliding_window_pattern", kDefaultGemmaPattern));
+    if (period < 1) return settings.Bad(absl::StrCat("sliding_window_pattern is ", period));
+    return LocalButEach(period, num_layers);
+  }
+  if (!types->is_array() || types->size() != static_cast<size_t>(num_layers)) {
+    return settings.Bad(absl::StrCat("layer_types is not a list of ", num_layers));
+  }
+  for (const json& type : *types) {
+    if (type != "full_attention" && type != "sliding_attention") {
+      return settings.Bad("layer_types other than full_attention and sliding_attention are not supported");
+    }
+    local.push_back(type == "sliding_attention");
+  }
+  return local;
+}
+
+// What Gemma 3 does otherwise. The sizes of `config` must be valid already.
+absl::Status ReadGemma3(const Settings& settings, ModelConfig* config) {
+  config->qk_norm = config->post_norms = true;
+  config->gate = ModelConfig::Gate::kGelu;
+  // In float32, as transformers and llama.cpp compute with it; transformers in bfloat16 rounds it (25.25 for 25.298).
+  config->embedding_scale = std::sqrt(static_cast<float>(config->hidden_size));
+  ILRE_ASSIGN_OR_RETURN(config->query_scalar, settings.Number("query_pre_attn_scalar"));
+  if (!(config->query_scalar > 0)) return settings.Bad("query_pre_attn_scalar is not positive");
+  ILRE_ASSIGN_OR_RETURN(config->local_layers, ReadLocalLayers(settings, config->num_layers));
+  ILRE_ASSIGN_OR_RETURN(config->local_window, settings.Integer("sliding_window"));
+  if (config->local_window < 1) return settings.Bad(absl::StrCat("sliding_window is ", config->local_window));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<float>> ScaleRope(const Settings& scaling, const ModelConfig& config) {
   ILRE_ASSIGN_OR_RETURN(absl::string_view old_key, scaling.String("type", "default"));
   ILRE_ASSIGN_OR_RETURN(absl::string_view type, scaling.String("rope_type", old_key));
@@ -208,30 +256,58 @@ absl::StatusOr<std::vector<float>> ScaleRope(const Settings& scaling, const Mode
   return Llama3FrequencyFactors(config.head_dim, config.rope_theta, llama3);
 }
 
+// An object of the file; an empty one where it is absent.
+absl::StatusOr<json> ReadObject(const Settings& settings, const char* key) {
+  const json* object = settings.Find(key);
+  if (object == nullptr) return json::object();
+  if (!object->is_object()) return settings.Bad(absl::StrCat(key, " is not an object"));
+  return *object;
+}
+
+// Rotation in layers that see everything, by one object of settings and where that has no base, by `theta`.
+absl::Status ReadGlobalRope(const Settings& rope, double theta, ModelConfig* config) {
+  ILRE_ASSIGN_OR_RETURN(config->rope_theta, rope.Number("rope_theta", theta));
+  // Only now is it sure that the sizes are sane.
+  if (absl::Status valid = config->Validate(); !valid.ok()) return rope.Bad(valid.message());
+  absl::StatusOr<std::vector<float>> factors = ScaleRope(rope, *config);
+  if (!factors.ok()) {
+    return ErrorReason(factors.status()) == "BAD_MODEL_FILE" ? factors.status() : rope.Bad(factors.status().message());
+  }
+  config->rope_frequency_factors = *std::move(factors);
+  return absl::OkStatus();
+}
+
+// Gemma 3: `rope_parameters` has an object for each kind of layers; before transformers 5, `rope_theta` and
+// `rope_scaling` were those of global layers, `rope_local_base_freq` that of local ones.
+absl::Status ReadGemma3Rope(const Settings& settings, ModelConfig* config) {
+  ILRE_ASSIGN_OR_RETURN(const json both, ReadObject(settings, "rope_parameters"));
+  ILRE_ASSIGN_OR_RETURN(const json scaling, ReadObject(settings, "rope_scaling"));
+  const Settings kinds(settings.path(), both);
+  ILRE_ASSIGN_OR_RETURN(const json local, ReadObject(kinds, "sliding_attention"));
+  ILRE_ASSIGN_OR_RETURN(json global, ReadObject(kinds, "full_attention"));
+  if (!scaling.empty()) global.update(scaling);
+  const Settings local_rope(settings.path(), local);
+  ILRE_ASSIGN_OR_RETURN(const absl::string_view type, local_rope.String("rope_type", "default"));
+  if (type != "default")
+    return settings.Bad(absl::StrCat("rope type ", Quoted(type), " of local layers is not supported"));
+  ILRE_ASSIGN_OR_RETURN(const double local_theta, settings.Number("rope_local_base_freq", kDefaultGemmaLocalTheta));
+  ILRE_ASSIGN_OR_RETURN(config->local_rope_theta, local_rope.Number("rope_theta", local_theta));
+  ILRE_ASSIGN_OR_RETURN(const double theta, settings.Number("rope_theta", kDefaultGemmaTheta));
+  return ReadGlobalRope(Settings(settings.path(), global), theta, config);
+}
+
 // transformers 5 has one object `rope_parameters`; before it, `rope_theta` stood alone beside `rope_scaling`.
 absl::Status ReadRope(const Settings& settings, ModelConfig* config) {
   const char* key = settings.Find("rope_parameters") != nullptr ? "rope_parameters" : "rope_scaling";
-  const json none = json::object();
-  const json* object = settings.Find(key);
-  if (object == nullptr) object = &none;
-  if (!object->is_object()) return settings.Bad(absl::StrCat(key, " is not an object"));
-  const Settings rope(settings.path(), *object);
+  ILRE_ASSIGN_OR_RETURN(const json object, ReadObject(settings, key));
+  const Settings rope(settings.path(), object);
   if (rope.Has("full_attention") || rope.Has("sliding_attention")) {
     return settings.Bad(absl::StrCat(key, " that differ between layers are not supported"));
   }
   ILRE_ASSIGN_OR_RETURN(double outer_theta, settings.Number("rope_theta", kDefaultRopeTheta));
-  ILRE_ASSIGN_OR_RETURN(config->rope_theta, rope.Number("rope_theta", outer_theta));
   ILRE_ASSIGN_OR_RETURN(double rotated, settings.Number("partial_rotary_factor", 1));
   if (rotated != 1) return settings.Bad("partial_rotary_factor is not supported");
-  // Only now is it sure that the sizes are sane.
-  if (absl::Status valid = config->Validate(); !valid.ok()) return settings.Bad(valid.message());
-  absl::StatusOr<std::vector<float>> factors = ScaleRope(rope, *config);
-  if (!factors.ok()) {
-    return ErrorReason(factors.status()) == "BAD_MODEL_FILE" ? factors.status()
-                                                             : settings.Bad(factors.status().message());
-  }
-  config->rope_frequency_factors = *std::move(factors);
-  return absl::OkStatus();
+  return ReadGlobalRope(rope, outer_theta, config);
 }
 
 }  // namespace
@@ -240,18 +316,20 @@ absl::StatusOr<ModelConfig> ModelConfigFromHfJson(absl::string_view path, absl::
   ILRE_ASSIGN_OR_RETURN(const json object, ParseJsonObject(path, text));
   const Settings settings(path, object);
   ILRE_ASSIGN_OR_RETURN(const Family family, ReadFamily(settings));
-  ILRE_RETURN_IF_ERROR(RefuseVariants(settings));
+  ILRE_RETURN_IF_ERROR(RefuseVariants(settings, family));
   ModelConfig config;
   config.architecture = ArchitectureOf(family);
   config.qkv_bias = family == Family::kQwen2;
   config.qk_norm = family == Family::kQwen3;
   ILRE_RETURN_IF_ERROR(ReadSizes(settings, family, &config));
-  ILRE_RETURN_IF_ERROR(CheckFullAttention(settings, family, config));
-  ILRE_ASSIGN_OR_RETURN(config.tied_embeddings, settings.Bool("tie_word_embeddings", false));
+  const bool gemma = family == Family::kGemma3;
+  if (!gemma) ILRE_RETURN_IF_ERROR(CheckFullAttention(settings, family, config));
+  ILRE_ASSIGN_OR_RETURN(config.tied_embeddings, settings.Bool("tie_word_embeddings", gemma));
   ILRE_ASSIGN_OR_RETURN(const double norm_eps, settings.Number("rms_norm_eps", kDefaultNormEps));
   if (!(norm_eps > 0 && norm_eps < 1)) return settings.Bad("rms_norm_eps is not in (0, 1)");
   config.rms_norm_eps = static_cast<float>(norm_eps);
-  ILRE_RETURN_IF_ERROR(ReadRope(settings, &config));
+  ILRE_RETURN_IF_ERROR(gemma ? ReadGemma3Rope(settings, &config) : ReadRope(settings, &config));
+  if (gemma) ILRE_RETURN_IF_ERROR(ReadGemma3(settings, &config));
   if (absl::Status valid = config.Validate(); !valid.ok()) return settings.Bad(valid.message());
   return config;
 }

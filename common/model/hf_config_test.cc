@@ -1,6 +1,8 @@
 #include "common/model/hf_config.h"
 
+#include <cmath>
 #include <string>
+#include <vector>
 
 #include "common/base/errors.h"
 #include "common/base/test_matchers.h"
@@ -169,6 +171,73 @@ TEST(HfConfigTest, RefusesWindowsShorterThanTheContext) {
   json types = Config("Qwen3ForCausalLM");
   types["layer_types"] = {"full_attention", "sliding_attention", "full_attention"};
   ExpectBad(types, "layer_types");
+}
+
+json Gemma3() {
+  json config = Config("Gemma3ForCausalLM");
+  config.erase("hidden_act");
+  config.update({{"hidden_activation", "gelu_pytorch_tanh"},
+                 {"query_pre_attn_scalar", 24},
+                 {"sliding_window", 512},
+                 {"layer_types", {"sliding_attention", "full_attention", "sliding_attention"}}});
+  config["rope_parameters"] = {
+      {"full_attention", {{"rope_theta", 1e6}, {"rope_type", "linear"}, {"factor", 8.0}}},
+      {"sliding_attention", {{"rope_theta", 10000.0}, {"rope_type", "default"}}},
+  };
+  return config;
+}
+
+TEST(HfConfigTest, ReadsGemma3) {
+  ILRE_ASSERT_OK_AND_ASSIGN(ModelConfig config, Read(Gemma3()));
+  EXPECT_EQ(config.architecture, "gemma3");
+  EXPECT_TRUE(config.qk_norm && config.post_norms);
+  EXPECT_EQ(config.gate, ModelConfig::Gate::kGelu);
+  EXPECT_FLOAT_EQ(config.embedding_scale, 8);  // of 64 dimensions
+  EXPECT_FLOAT_EQ(config.ScoreDivisor(), std::sqrt(24.0f));
+  EXPECT_EQ(config.rope_theta, 1e6);
+  EXPECT_EQ(config.local_rope_theta, 1e4);
+  EXPECT_THAT(config.rope_frequency_factors, Each(8.0f));
+  EXPECT_EQ(config.local_window, 512);
+  EXPECT_EQ(config.local_layers, (std::vector<bool>{true, false, true}));
+  // As transformers 4 wrote it.
+  json old = Gemma3();
+  for (const char* key : {"rope_parameters", "layer_types", "tie_word_embeddings"}) old.erase(key);
+  old.update({{"rope_theta", 5e5},
+              {"rope_local_base_freq", 2e4},
+              {"sliding_window_pattern", 2},
+              {"rope_scaling", {{"rope_type", "linear"}, {"factor", 4.0}}}});
+  ILRE_ASSERT_OK_AND_ASSIGN(config, Read(old));
+  EXPECT_EQ(config.rope_theta, 5e5);
+  EXPECT_EQ(config.local_rope_theta, 2e4);
+  EXPECT_THAT(config.rope_frequency_factors, Each(4.0f));
+  EXPECT_EQ(config.local_layers, (std::vector<bool>{true, false, true}));
+  EXPECT_TRUE(config.tied_embeddings);
+}
+
+TEST(HfConfigTest, RefusesBrokenGemma3) {
+  struct Case {
+    const char* key;
+    json value;
+    const char* message;
+  };
+  for (const Case& test :
+       {Case{"sliding_window", 0, "sliding_window is 0"}, Case{"sliding_window", nullptr, "sliding_window is missing"},
+        Case{"query_pre_attn_scalar", 0, "query_pre_attn_scalar is not positive"},
+        Case{"layer_types", {"sliding_attention"}, "layer_types is not a list of 3"},
+        Case{"layer_types", {"full_attention", "chunked_attention", "x"}, "layer_types other than"},
+        Case{"hidden_activation", "relu", "hidden_activation 'relu'"},
+        Case{"use_bidirectional_attention", true, "use_bidirectional_attention"},
+        Case{"final_logit_softcapping", 30.0, "final_logit_softcapping"}, Case{"head_dim", 31, "head size is odd"},
+        Case{"rope_parameters", {{"sliding_attention", {{"rope_type", "yarn"}}}}, "'yarn' of local layers"},
+        Case{"rope_parameters", {{"full_attention", 1}}, "full_attention is not an object"}}) {
+    json config = Gemma3();
+    config[test.key] = test.value;
+    ExpectBad(config, test.message);
+  }
+  json pattern = Gemma3();
+  pattern.erase("layer_types");
+  pattern["sliding_window_pattern"] = 0;
+  ExpectBad(pattern, "sliding_window_pattern is 0");
 }
 
 TEST(HfConfigTest, RefusesVariants) {

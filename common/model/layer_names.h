@@ -12,6 +12,13 @@ inline constexpr char kEmbeddingName[] = "model.embed_tokens.weight";  // [vocab
 inline constexpr char kFinalNormName[] = "model.norm.weight";          // [hidden]
 inline constexpr char kOutputName[] = "lm_head.weight";                // [vocab, hidden]
 
+// Within a layer. Where there are post norms, "post_attention" is one of those; elsewhere it comes before the
+// feed-forward layer.
+inline constexpr char kPostAttentionNormName[] = "post_attention_layernorm.weight";  // [hidden]
+inline constexpr char kPreFfnNormName[] = "pre_feedforward_layernorm.weight";        // [hidden]
+inline constexpr char kPostFfnNormName[] = "post_feedforward_layernorm.weight";      // [hidden]
+inline const char* FfnNormName(bool post_norms) { return post_norms ? kPreFfnNormName : kPostAttentionNormName; }
+
 inline std::string LayerTensorName(int layer, absl::string_view rest) {
   return absl::StrCat("model.layers.", layer, ".", rest);
 }

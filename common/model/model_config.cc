@@ -39,6 +39,29 @@ absl::Status ModelConfig::Validate() const {
   for (float factor : rope_frequency_factors) {
     if (!(factor > 0 && factor < 1e9)) return errors::InvalidArgument("a rope frequency factor is not in (0, 1e9)");
   }
+  return ValidateLocalLayers();
+}
+
+std::vector<bool> LocalButEach(int64_t period, int64_t num_layers) {
+  std::vector<bool> local;
+  for (int64_t layer = 1; layer <= num_layers; ++layer) local.push_back(layer % period != 0);
+  return local;
+}
+
+absl::Status ModelConfig::ValidateLocalLayers() const {
+  if (!(embedding_scale > 0 && embedding_scale < 1e6)) {
+    return errors::InvalidArgument("embedding scale is not in (0, 1e6)");
+  }
+  if (!(query_scalar >= 0 && query_scalar < 1e6)) return errors::InvalidArgument("query scalar is not in [0, 1e6)");
+  if (local_layers.empty()) return absl::OkStatus();
+  if (local_layers.size() != static_cast<size_t>(num_layers)) {
+    return errors::InvalidArgument(
+        absl::StrCat(local_layers.size(), " kinds of layers are given for ", num_layers, " layers"));
+  }
+  if (absl::Status status = InRange("sliding window", local_window, 1, int64_t{1} << 32); !status.ok()) return status;
+  if (!(local_rope_theta >= 1 && local_rope_theta <= 1e12)) {
+    return errors::InvalidArgument("rope theta of local layers is not in [1, 1e12]");
+  }
   return absl::OkStatus();
 }
 

@@ -27,6 +27,10 @@ void AddLayer(const ModelConfig& config, int64_t layer, std::vector<NamedShape>*
   }
   add("self_attn.o_proj.weight", {hidden, queries});
   add("post_attention_layernorm.weight", {hidden});
+  if (config.post_norms) {
+    add("pre_feedforward_layernorm.weight", {hidden});
+    add("post_feedforward_layernorm.weight", {hidden});
+  }
   add("mlp.gate_proj.weight", {ffn, hidden});
   add("mlp.up_proj.weight", {ffn, hidden});
   add("mlp.down_proj.weight", {hidden, ffn});

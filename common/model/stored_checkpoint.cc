@@ -1,6 +1,7 @@
 #include "common/model/stored_checkpoint.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -69,6 +70,11 @@ void AddConfig(const ModelConfig& config, Fingerprint* fingerprint) {
   fingerprint->AddNumber(config.rope_theta);
   fingerprint->AddNumber(config.rope_frequency_factors.size());
   for (float factor : config.rope_frequency_factors) fingerprint->AddNumber(factor);
+  if (config.local_layers.empty()) return;  // as for all models of the first releases
+  for (bool local : config.local_layers) fingerprint->AddNumber(uint8_t{local});
+  fingerprint->AddNumber(config.local_window);
+  fingerprint->AddNumber(config.local_rope_theta);
+  fingerprint->AddNumber(config.query_scalar);
 }
 
 // Small tensors whole, of larger ones pieces spread evenly from the first byte to the last: each may cost a read from
@@ -176,6 +182,9 @@ absl::Status StoredCheckpoint::ReadRows(absl::string_view name, const StoredTens
       DequantizeTo(tensor.type,
                    tensor.bytes.substr(first_block * info.block_bytes, size / info.block_elements * info.block_bytes),
                    chunk);
+      if constexpr (std::is_same_v<T, float>) {
+        for (float& value : chunk) value += tensor.offset;
+      }
       if (!Finite(chunk)) {
         return errors::BadModelFile(
             path_, absl::StrCat("tensor ", name, " has a value that is not finite, from element ", source + done));
@@ -228,7 +237,12 @@ absl::Status StoredCheckpoint::ReadTensor(absl::string_view name, absl::Span<con
 
 absl::Status StoredCheckpoint::ReadTensorBf16(absl::string_view name, absl::Span<const int64_t> shape,
                                               absl::Span<uint16_t> out) const {
-  return Read(name, shape, out);
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end() || found->second.offset == 0) return Read(name, shape, out);
+  std::vector<float> values(out.size());  // rounded once, after the sum
+  ILRE_RETURN_IF_ERROR(Read(name, shape, absl::MakeSpan(values)));
+  std::transform(values.begin(), values.end(), out.begin(), FloatToBf16);
+  return absl::OkStatus();
 }
 
 }  // namespace ilre

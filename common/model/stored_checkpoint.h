@@ -27,6 +27,7 @@ struct StoredTensor {
   std::vector<int64_t> shape;  // outermost dimension first
   absl::string_view bytes;     // exactly as long as type and shape say
   RotaryOrder rotary_order = RotaryOrder::kHalves;
+  float offset = 0;  // added to each element (Gemma's norms in Hugging Face's files are kept less 1)
 };
 
 // What a reader of a format has found.

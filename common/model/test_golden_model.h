@@ -24,7 +24,7 @@ namespace ilre {
 inline std::string GoldenFolder(const std::string& name) { return absl::StrCat("tests/decoder/golden/", name); }
 
 inline std::vector<std::string> GoldenNames() {
-  return {"llama3", "llama_mha_linear", "smollm2", "mistral", "qwen2", "qwen3"};
+  return {"llama3", "llama_mha_linear", "smollm2", "mistral", "qwen2", "qwen3", "gemma3", "gemma3_linear"};
 }
 
 // The numbers of golden.safetensors; tests/decoder/make_golden.py says what they are.

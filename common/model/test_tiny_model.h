@@ -18,7 +18,7 @@ namespace ilre {
 struct TinyModel {
   std::string architecture = "llama";
   int64_t num_layers = 2, hidden = 16, heads = 4, kv_heads = 2, head_dim = 8, ffn = 24, vocab = 270;
-  bool biases = false, qk_norm = false, output = true;
+  bool biases = false, qk_norm = false, post_norms = false, output = true;
 
   // Called for each tensor; what it returns is written instead: another name or shape, or nothing for an empty name.
   struct Tensor {
@@ -143,6 +143,10 @@ struct TinyModel {
         tensor(block + "attn_k_norm.weight", {head_dim});
       }
       tensor(block + "ffn_norm.weight", {hidden});
+      if (post_norms) {
+        tensor(block + "post_attention_norm.weight", {hidden});
+        tensor(block + "post_ffw_norm.weight", {hidden});
+      }
       tensor(block + "ffn_gate.weight", {ffn, hidden});
       tensor(block + "ffn_up.weight", {ffn, hidden});
       tensor(block + "ffn_down.weight", {hidden, ffn});

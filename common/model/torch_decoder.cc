@@ -24,11 +24,12 @@ using at::Tensor;
 
 // Everything of one layer. [out, in] as in the checkpoint.
 struct TorchLayer {
-  Tensor attention_norm, ffn_norm;          // [D] float32
-  Tensor query, key, value, output;         // [H*d, D], [G*d, D], [G*d, D], [D, H*d]
-  Tensor query_bias, key_bias, value_bias;  // undefined, or [H*d], [G*d], [G*d]
-  Tensor query_norm, key_norm;              // undefined, or [d] float32
-  Tensor gate, up, down;                    // [F, D], [F, D], [D, F]
+  Tensor attention_norm, ffn_norm;            // [D] float32
+  Tensor query, key, value, output;           // [H*d, D], [G*d, D], [G*d, D], [D, H*d]
+  Tensor query_bias, key_bias, value_bias;    // undefined, or [H*d], [G*d], [G*d]
+  Tensor query_norm, key_norm;                // undefined, or [d] float32
+  Tensor post_attention_norm, post_ffn_norm;  // undefined, or [D] float32
+  Tensor gate, up, down;                      // [F, D], [F, D], [D, F]
 };
 
 class TorchKvCache : public KvCache {
@@ -105,7 +106,11 @@ class TorchDecoder : public Decoder {
   Tensor Rms(const Tensor& x) const;  // float32
   Tensor Norm(const Tensor& x, const Tensor& weight) const { return (Rms(x) * weight).to(type_); }
   Projected Project(const TorchLayer& layer, const Tensor& x) const;
-  Tensor Rotate(const Tensor& x, int64_t first_position) const;  // [n, heads, d]
+  Tensor Embed(absl::Span<const TokenId> ids) const;                        // [n, D]
+  Tensor Rotate(int layer, const Tensor& x, int64_t first_position) const;  // [n, heads, d]
+  // Queries [n, H, d] over keys and values [s, G, d]; mask [n, s] true where a query may look, none: everywhere.
+  // -> [n, H, d]
+  Tensor Attend(const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask) const;
   Tensor Finish(const TorchLayer& layer, const Tensor& x, const Tensor& attended) const;
   Tensor FromBits(const std::vector<uint16_t>& bits) const;  // [n, G, d]
   std::vector<uint16_t> ToBits(const Tensor& x) const;
@@ -119,7 +124,8 @@ class TorchDecoder : public Decoder {
   at::Device torch_device_ = at::kCPU;
   at::ScalarType type_ = at::kFloat;
   LoadedTensors loaded_;
-  Tensor embedding_, final_norm_, output_, frequencies_;
+  Tensor embedding_, final_norm_, output_;
+  Tensor frequencies_, local_frequencies_;  // [d / 2]
   std::vector<TorchLayer> layers_;
 };
 
@@ -143,7 +149,9 @@ absl::StatusOr<TorchLayer> TorchDecoder::ReadLayer(const Checkpoint& checkpoint,
   };
   const Wanted wanted[] = {
       {"input_layernorm.weight", &TorchLayer::attention_norm, {hidden}, true, true},
-      {"post_attention_layernorm.weight", &TorchLayer::ffn_norm, {hidden}, true, true},
+      {FfnNormName(config_.post_norms), &TorchLayer::ffn_norm, {hidden}, true, true},
+      {kPostAttentionNormName, &TorchLayer::post_attention_norm, {hidden}, true, config_.post_norms},
+      {kPostFfnNormName, &TorchLayer::post_ffn_norm, {hidden}, true, config_.post_norms},
       {"self_attn.q_proj.weight", &TorchLayer::query, {query, hidden}, false, true},
       {"self_attn.k_proj.weight", &TorchLayer::key, {key, hidden}, false, true},
       {"self_attn.v_proj.weight", &TorchLayer::value, {key, hidden}, false, true},
@@ -188,8 +196,11 @@ absl::Status TorchDecoder::Init(const Checkpoint& checkpoint, const DecoderOptio
       }
       ILRE_RETURN_IF_ERROR(loaded_.CheckNoneLeft(checkpoint));
     }
-    const std::vector<float> frequencies = RotaryFrequencies(config_);
-    frequencies_ = at::tensor(at::ArrayRef<float>(frequencies)).to(torch_device_);
+    const auto frequencies = [&](bool local) {
+      return at::tensor(at::ArrayRef<float>(RotaryFrequencies(config_, local))).to(torch_device_);
+    };
+    frequencies_ = frequencies(false);
+    if (!config_.local_layers.empty()) local_frequencies_ = frequencies(true);
     return absl::OkStatus();
   });
 }
@@ -218,10 +229,15 @@ TorchDecoder::Projected TorchDecoder::Project(const TorchLayer& layer, const Ten
   return out;
 }
 
-Tensor TorchDecoder::Rotate(const Tensor& x, int64_t first_position) const {
+Tensor TorchDecoder::Embed(absl::Span<const TokenId> ids) const {
+  const Tensor x = embedding_.index_select(0, Ids(ids));
+  return config_.embedding_scale == 1 ? x : x * config_.embedding_scale;
+}
+
+Tensor TorchDecoder::Rotate(int layer, const Tensor& x, int64_t first_position) const {
   const Tensor positions = at::arange(first_position, first_position + x.size(0),
                                       at::TensorOptions().device(torch_device_).dtype(at::kFloat));
-  const Tensor angle = at::outer(positions, frequencies_);  // [n, d/2]
+  const Tensor angle = at::outer(positions, config_.IsLocal(layer) ? local_frequencies_ : frequencies_);  // [n, d/2]
   const Tensor cos = at::cat({angle.cos(), angle.cos()}, -1).unsqueeze(1);
   const Tensor sin = at::cat({angle.sin(), angle.sin()}, -1).unsqueeze(1);
   const Tensor wide = x.to(at::kFloat);
@@ -231,17 +247,21 @@ Tensor TorchDecoder::Rotate(const Tensor& x, int64_t first_position) const {
 }
 
 Tensor TorchDecoder::Finish(const TorchLayer& layer, const Tensor& x, const Tensor& attended) const {
-  const Tensor middle = x + at::linear(attended.reshape({x.size(0), -1}), layer.output);
-  const Tensor h = Norm(middle, layer.ffn_norm);
-  return middle + at::linear(at::silu(at::linear(h, layer.gate)) * at::linear(h, layer.up), layer.down);
+  const auto post_norm = [&](const Tensor& y, const Tensor& weight) { return weight.defined() ? Norm(y, weight) : y; };
+  const Tensor middle =
+      x + post_norm(at::linear(attended.reshape({x.size(0), -1}), layer.output), layer.post_attention_norm);
+  const Tensor h = Norm(middle, layer.ffn_norm), gate = at::linear(h, layer.gate);
+  const Tensor gated = config_.gate == ModelConfig::Gate::kGelu ? at::gelu(gate, "tanh") : at::silu(gate);
+  return middle + post_norm(at::linear(gated * at::linear(h, layer.up), layer.down), layer.post_ffn_norm);
 }
 
-// Queries [n, H, d] over keys and values [s, G, d]; mask [n, s] true where a query may look. -> [n, H, d]
-Tensor Attend(const Tensor& query, const Tensor& key, const Tensor& value, const std::optional<Tensor>& mask) {
+Tensor TorchDecoder::Attend(const Tensor& query, const Tensor& key, const Tensor& value,
+                            const std::optional<Tensor>& mask) const {
   const int64_t group = query.size(1) / key.size(1);
   const auto heads_first = [](const Tensor& x) { return x.transpose(0, 1).unsqueeze(0); };
   return at::scaled_dot_product_attention(heads_first(query), heads_first(key.repeat_interleave(group, 1)),
-                                          heads_first(value.repeat_interleave(group, 1)), mask)
+                                          heads_first(value.repeat_interleave(group, 1)), mask, /*dropout_p=*/0,
+                                          /*is_causal=*/false, 1 / config_.ScoreDivisor())
       .squeeze(0)
       .transpose(0, 1);
 }
@@ -309,7 +329,7 @@ absl::Status TorchDecoder::StreamBlock(absl::Span<const TokenId> ids, absl::Span
   outputs->assign(taps.size(), {});
   return CatchTorch("streaming a block", [&]() -> absl::Status {
     const int64_t n = static_cast<int64_t>(ids.size()), width = config_.num_kv_heads * config_.head_dim;
-    Tensor x = embedding_.index_select(0, Ids(ids));
+    Tensor x = Embed(ids);
     for (int layer = 0;; ++layer) {
       CopyTaps(taps, Tap::Kind::kInput, layer, Rms(x), outputs);
       if (layer == depth && !WantsProjection(taps, layer)) return absl::OkStatus();
@@ -319,8 +339,11 @@ absl::Status TorchDecoder::StreamBlock(absl::Span<const TokenId> ids, absl::Span
       const Tensor key = at::cat({FromBits(past.sink_keys), FromBits(past.window_keys), now.key}, 0);
       const Tensor value = at::cat({FromBits(past.sink_values), FromBits(past.window_values), now.value}, 0);
       const int64_t sinks = static_cast<int64_t>(past.sink_keys.size()) / width, num_past = key.size(0) - n;
-      const Tensor mask = StreamMask(n, sinks, num_past, state->window, torch_device_);
-      x = Finish(layers_[layer], x, Attend(Rotate(now.query, num_past), Rotate(key, 0), value, mask));
+      // The model's local layers know no sinks: what has left their window is not seen.
+      const bool local = config_.IsLocal(layer);
+      const int64_t window = std::min(state->window, config_.WindowOf(layer));
+      const Tensor mask = StreamMask(n, local ? 0 : sinks, num_past, window, torch_device_);
+      x = Finish(layers_[layer], x, Attend(Rotate(layer, now.query, num_past), Rotate(layer, key, 0), value, mask));
       KeepLast(&past.window_keys, ToBits(now.key), state->window, width);
       KeepLast(&past.window_values, ToBits(now.value), state->window, width);
     }
@@ -344,23 +367,28 @@ absl::Status TorchDecoder::Forward(absl::Span<const TokenId> ids, KvCache* cache
   const int last = LayersToRun(taps, want);
   if (outputs != nullptr) outputs->assign(taps.size(), {});
   return CatchTorch("running the model", [&]() -> absl::Status {
-    const std::optional<Tensor> mask =
-        n == 1 ? std::nullopt : std::optional<Tensor>(StreamMask(n, 0, past, past + n, torch_device_));
-    Tensor x = embedding_.index_select(0, Ids(ids));
+    const auto mask_of = [&](int64_t window) {
+      const bool all = n == 1 && window >= past + n;
+      return all ? std::nullopt : std::optional<Tensor>(StreamMask(n, 0, past, window, torch_device_));
+    };
+    const std::optional<Tensor> mask = mask_of(past + n);
+    const std::optional<Tensor> local_mask = config_.local_layers.empty() ? mask : mask_of(config_.local_window);
+    Tensor x = Embed(ids);
     for (int layer = 0;; ++layer) {
       if (keep_going && !keep_going()) return errors::Cancelled("running the model");
       if (!taps.empty()) CopyTaps(taps, Tap::Kind::kInput, layer, Rms(x), outputs);
       if (layer == last && !(layer < num_layers_ && WantsProjection(taps, layer))) break;
       const Projected now = ProjectAndTap(layer, x, taps, outputs);
       if (layer == last) break;
-      Tensor key = Rotate(now.key, past), value = now.value;
+      Tensor key = Rotate(layer, now.key, past), value = now.value;
       if (past > 0) {
         key = at::cat({kv->keys[layer].narrow(0, 0, past), key}, 0);
         value = at::cat({kv->values[layer].narrow(0, 0, past), value}, 0);
       }
       kv->keys[layer] = key;
       kv->values[layer] = value;
-      x = Finish(layers_[layer], x, Attend(Rotate(now.query, past), key, value, mask));
+      const std::optional<Tensor>& seen = config_.IsLocal(layer) ? local_mask : mask;
+      x = Finish(layers_[layer], x, Attend(Rotate(layer, now.query, past), key, value, seen));
     }
     kv->length = past + n;
     if (want == Logits::kNone) return absl::OkStatus();

@@ -172,7 +172,7 @@ absl::StatusOr<EncodedQuestion> RetrievalModel::EncodeQuestion(absl::string_view
         const std::vector<float> part = Columns(tap, n, int64_t{query_head} * head.dim, head.dim);
         query.vectors.insert(query.vectors.end(), part.begin(), part.end());
       }
-      for (float& x : query.vectors) x /= std::sqrt(static_cast<float>(head.dim));
+      for (float& x : query.vectors) x /= decoder_.config().ScoreDivisor();
       query.weights.assign(static_cast<size_t>(n) * head.query_heads.size(), 1.0f);
     } else {
       query.vectors.resize(static_cast<size_t>(n * head.dim));

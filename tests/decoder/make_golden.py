@@ -44,6 +44,14 @@ LLAMA3_ROPE = {
     "original_max_position_embeddings": 32,
 }  # fmt: skip
 LINEAR_ROPE = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
+# The tokens here are more than the window, and their places matter to the faster frequencies of both bases.
+GEMMA3 = {
+    "head_dim": 16, "sliding_window": 8, "query_pre_attn_scalar": 16, "tie_word_embeddings": True,
+    "rope_parameters": {
+        "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+        "full_attention": {"rope_type": "default", "rope_theta": 10000.0},
+    },
+}  # fmt: skip
 
 
 def make_models() -> dict[str, tuple]:
@@ -53,6 +61,11 @@ def make_models() -> dict[str, tuple]:
     def llama(**changes):
         return t.LlamaForCausalLM(t.LlamaConfig(**{**SIZES, **changes}))
 
+    def gemma3(layer_types, **changes):
+        sizes = {**SIZES, **GEMMA3, **changes, "num_hidden_layers": len(layer_types)}
+        return t.Gemma3ForCausalLM(t.Gemma3TextConfig(**sizes, layer_types=[f"{kind}_attention" for kind in layer_types]))
+
+    linear = {**GEMMA3["rope_parameters"], "full_attention": LINEAR_ROPE}
     three_heads = {"num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 16}
     return {
         "llama3": (llama(rope_parameters=LLAMA3_ROPE, head_dim=16, num_hidden_layers=3), {"max_shard_size": "60KB"}),
@@ -61,15 +74,19 @@ def make_models() -> dict[str, tuple]:
         "mistral": (t.MistralForCausalLM(t.MistralConfig(**SIZES, head_dim=16, sliding_window=None)), {}),
         "qwen2": (t.Qwen2ForCausalLM(t.Qwen2Config(**SIZES)), {}),
         "qwen3": (t.Qwen3ForCausalLM(t.Qwen3Config(**{**SIZES, "tie_word_embeddings": True}, head_dim=16)), {}),
+        "gemma3": (gemma3(["sliding", "sliding", "full"]), {}),
+        "gemma3_linear": (gemma3(["sliding", "full"], rope_parameters=linear, query_pre_attn_scalar=12, num_key_value_heads=1), {}),
     }
 
 
 def randomise(model: torch.nn.Module, seed: int) -> None:
-    """Draws every weight, norms and biases too, in the names' order; all are numbers that bfloat16 can hold."""
+    """Draws every weight, norms and biases too, in the names' order; all are numbers that bfloat16 can hold. Norms are
+    near one, which Gemma's files keep as zero."""
+    one = 0 if "Gemma" in type(model).__name__ else 1
     generator = torch.Generator().manual_seed(seed)
     for name, weight in sorted(model.named_parameters()):
         values = torch.randn(weight.shape, generator=generator) * (1.0 if "embed_tokens" in name else 0.2)
-        values = values + 1 if name.endswith("norm.weight") else values
+        values = values + one if name.endswith("norm.weight") else values
         weight.data.copy_(values.to(torch.bfloat16))
 
 
@@ -93,6 +110,14 @@ def save_folder(model, options: dict, folder: pathlib.Path) -> None:
     save_tokenizer(folder)
 
 
+def frequencies_of(model, layer: int) -> np.ndarray:
+    """Inverse rotary frequencies of a layer."""
+    rotary = model.model.rotary_emb
+    if not hasattr(rotary, "sliding_attention_inv_freq"):
+        return rotary.inv_freq.double().numpy()
+    return getattr(rotary, f"{model.config.layer_types[layer]}_inv_freq").double().numpy()
+
+
 def stream_taps(model, ids: list[int]) -> dict[str, np.ndarray]:
     config = model.config
     sizes = Sizes(
@@ -100,9 +125,14 @@ def stream_taps(model, ids: list[int]) -> dict[str, np.ndarray]:
         kv_heads=config.num_key_value_heads,
         head_dim=getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads,
         eps=config.rms_norm_eps,
-        frequencies=model.model.rotary_emb.inv_freq.double().numpy(),
+        frequencies=[frequencies_of(model, layer) for layer in range(STREAM_DEPTH)],
     )
     weights = {name: weight.detach().numpy() for name, weight in model.named_parameters()}
+    if "Gemma" in type(model).__name__:
+        weights = {name: weight + 1 if name.endswith("norm.weight") else weight for name, weight in weights.items()}
+        sizes.gelu, sizes.embedding_scale = True, config.hidden_size**0.5
+        sizes.query_scalar = config.query_pre_attn_scalar
+        sizes.windows = [config.sliding_window if kind == "sliding_attention" else None for kind in config.layer_types]
     stream = StreamOracle(weights, sizes, STREAM_DEPTH)
     stream.start(ids[:STREAM_PREFIX])
     rest, parts = ids[STREAM_PREFIX:], []

@@ -3,7 +3,8 @@
 A stream keeps, for each layer, keys before rotation and values of its sinks (the first tokens, the prefix) and of the
 last `window` tokens after them, all rounded to bfloat16. A call takes a block of tokens. Its cache is: the sinks, the
 window as the calls before left it, the block's own tokens in full precision. A token's position is its place in that
-cache, and the token at place p sees place j if j <= p and (j < number of sinks or p - j < window).
+cache, and the token at place p sees place j if j <= p and (j < number of sinks or p - j < window). Where the model itself
+gives a layer a window, there are no sinks in it, and the lesser of the two windows counts.
 """
 
 import dataclasses
@@ -23,7 +24,11 @@ class Sizes:
     kv_heads: int
     head_dim: int
     eps: float
-    frequencies: np.ndarray  # [head_dim / 2] inverse rotary frequencies
+    frequencies: list[np.ndarray]  # [depth] of [head_dim / 2] inverse rotary frequencies
+    gelu: bool = False
+    embedding_scale: float = 1
+    query_scalar: float = 0  # 0: head_dim
+    windows: list[int | None] | None = None  # [depth] of the model's own
 
 
 class StreamOracle:
@@ -43,7 +48,7 @@ class StreamOracle:
     def block(self, ids: list[int], window: int) -> dict[str, np.ndarray]:
         """Runs a block. Gives what the last layer leaves, divided by its root mean square, and that layer's keys and
         queries before rotation, a row a token."""
-        x = [self.weights["model.embed_tokens.weight"][token] for token in ids]
+        x = [self.weights["model.embed_tokens.weight"][token] * self.sizes.embedding_scale for token in ids]
         for layer in range(self.depth):
             queries, keys, values = zip(*(self.project(layer, token) for token in x))
             sink_keys, sink_values = self.sinks[layer]
@@ -52,7 +57,7 @@ class StreamOracle:
             all_values = [*sink_values, *past_values, *values]
             first = len(all_keys) - len(ids)
             x = [
-                self.finish(layer, x[i], self.attend(queries[i], first + i, all_keys, all_values, len(sink_keys), window))
+                self.finish(layer, x[i], self.attend(layer, queries[i], first + i, all_keys, all_values, len(sink_keys), window))
                 for i in range(len(ids))
             ]
             self.window[layer] = (
@@ -87,26 +92,40 @@ class StreamOracle:
             key = self.normalise(key) * self.weight(layer, "self_attn.k_norm")
         return query, key, value
 
-    def rotate(self, x: np.ndarray, position: int) -> np.ndarray:
+    def rotate(self, layer: int, x: np.ndarray, position: int) -> np.ndarray:
         """One head: the pairs (i, i + head_dim / 2) are turned by position * frequency_i."""
         first, second = np.split(x, 2)
-        turned = (first + 1j * second) * np.exp(1j * position * self.sizes.frequencies)
+        turned = (first + 1j * second) * np.exp(1j * position * self.sizes.frequencies[layer])
         return np.concatenate([turned.real, turned.imag])
 
-    def attend(self, query, place, keys, values, num_sinks, window) -> np.ndarray:
+    def attend(self, layer, query, place, keys, values, num_sinks, window) -> np.ndarray:
         group = self.sizes.heads // self.sizes.kv_heads
+        own_window = self.sizes.windows and self.sizes.windows[layer]
+        if own_window:
+            num_sinks, window = 0, min(window, own_window)
         seen = [j for j in range(place + 1) if j < num_sinks or place - j < window]
         out = []
         for head in range(self.sizes.heads):
-            turned = self.rotate(query[head], place)
-            scores = np.array([turned @ self.rotate(keys[j][head // group], j) for j in seen])
-            shares = np.exp((scores - scores.max()) / np.sqrt(self.sizes.head_dim))
+            turned = self.rotate(layer, query[head], place)
+            scores = np.array([turned @ self.rotate(layer, keys[j][head // group], j) for j in seen])
+            shares = np.exp((scores - scores.max()) / np.sqrt(self.sizes.query_scalar or self.sizes.head_dim))
             shares /= shares.sum()
             out.append(sum(share * values[j][head // group] for share, j in zip(shares, seen)))
         return np.concatenate(out)
 
+    def post_norm(self, layer: int, name: str, y: np.ndarray) -> np.ndarray:
+        """Models with a norm before the feed-forward layer of its own name have norms behind both halves of a layer."""
+        has = f"model.layers.{layer}.pre_feedforward_layernorm.weight" in self.weights
+        return self.normalise(y) * self.weight(layer, name) if has else y
+
+    def activate(self, gate: np.ndarray) -> np.ndarray:
+        if not self.sizes.gelu:
+            return gate / (1 + np.exp(-gate))
+        return gate / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (gate + 0.044715 * gate**3)))
+
     def finish(self, layer: int, x: np.ndarray, attended: np.ndarray) -> np.ndarray:
-        x = x + self.linear(layer, "self_attn.o_proj", attended)
-        h = self.normalise(x) * self.weight(layer, "post_attention_layernorm")
-        gate = self.linear(layer, "mlp.gate_proj", h)
-        return x + self.linear(layer, "mlp.down_proj", gate / (1 + np.exp(-gate)) * self.linear(layer, "mlp.up_proj", h))
+        x = x + self.post_norm(layer, "post_attention_layernorm", self.linear(layer, "self_attn.o_proj", attended))
+        has_own = f"model.layers.{layer}.pre_feedforward_layernorm.weight" in self.weights
+        h = self.normalise(x) * self.weight(layer, ("pre_feedforward" if has_own else "post_attention") + "_layernorm")
+        gated = self.activate(self.linear(layer, "mlp.gate_proj", h)) * self.linear(layer, "mlp.up_proj", h)
+        return x + self.post_norm(layer, "post_feedforward_layernorm", self.linear(layer, "mlp.down_proj", gated))

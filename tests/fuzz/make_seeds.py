@@ -36,6 +36,8 @@ def tensors(architecture: str, bias: bool, norm: bool) -> dict[str, tuple[int, .
         shapes |= {"blk.0.attn_q.bias": (queries,), "blk.0.attn_k.bias": (keys,), "blk.0.attn_v.bias": (keys,)}
     if norm:
         shapes |= {"blk.0.attn_q_norm.weight": (HEAD_DIM,), "blk.0.attn_k_norm.weight": (HEAD_DIM,)}
+    if architecture == "gemma3":
+        shapes |= {"blk.0.post_attention_norm.weight": (HIDDEN,), "blk.0.post_ffw_norm.weight": (HIDDEN,)}
     if architecture == "llama":
         shapes |= {"rope_freqs.weight": (HEAD_DIM // 2,), "output.weight": (VOCAB, HIDDEN)}
     return shapes
@@ -68,6 +70,9 @@ def write_gguf_model(architecture: str, bias: bool, norm: bool, tokenizer: str) 
     writer.add_value_length(HEAD_DIM)
     writer.add_rope_freq_base(10000.0)
     writer.add_layer_norm_rms_eps(1e-5)
+    if architecture == "gemma3":
+        writer.add_sliding_window(4)
+        writer.add_sliding_window_pattern(2)
     add_tokenizer(writer, tokenizer)
     random = np.random.default_rng(1)
     for name, shape in tensors(architecture, bias, norm).items():
@@ -128,6 +133,8 @@ def write_hf_configs() -> None:
         "Mistral": {"sliding_window": None, "rope_theta": 1e6, "rope_scaling": {"type": "linear", "factor": 2.0}},
         "Qwen2": {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 2, "rope_scaling": None},
         "Qwen3": {"layer_types": ["full_attention"] * 2, "tie_word_embeddings": True, "quantization_config": None},
+        "Gemma3": {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 4, "query_pre_attn_scalar": 8,
+                   "rope_parameters": {"sliding_attention": {"rope_theta": 1e4}, "full_attention": {"rope_theta": 1e6}}},
     }.items():
         config = {"architectures": [name + "ForCausalLM"], **base, **settings}
         (CORPUS / "hf_config" / name.lower()).write_text(json.dumps(config))
@@ -139,6 +146,7 @@ def main() -> None:
     write_gguf_model("llama", bias=False, norm=False, tokenizer="gpt2")
     write_gguf_model("qwen2", bias=True, norm=False, tokenizer="gpt2")
     write_gguf_model("qwen3", bias=False, norm=True, tokenizer="llama")
+    write_gguf_model("gemma3", bias=False, norm=True, tokenizer="llama")
     write_gguf_types()
     write_safetensors()
     write_hf_configs()
