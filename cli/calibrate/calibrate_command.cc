@@ -22,7 +22,8 @@ namespace ilre::cli {
 namespace {
 
 constexpr int kFactsPerText = 160;
-constexpr float kNeedleWeight = 0.2f;  // of needle texts in the loss, beside 1 for questions
+constexpr int64_t kMostLocalWindow = 4096;  // tokens; larger ones take too much memory for each document
+constexpr float kNeedleWeight = 0.2f;       // of needle texts in the loss, beside 1 for questions
 
 absl::Status CheckArguments(const CalibrateArguments& arguments) {
   if (!arguments.train) return errors::InvalidArgument("calibrate: say what to do: --train");
@@ -57,6 +58,11 @@ RetrievalProfile BaseProfile(const Checkpoint& checkpoint, const Tokenizer& toke
   profile.name = arguments.name.empty() ? std::filesystem::path(arguments.output).stem().string() : arguments.name;
   profile.model = checkpoint.fingerprint();
   profile.prefix = PrefixText(tokenizer, chat);
+  // Where the model's own layers look no further than a window, so does the stream: it then misses nothing.
+  const ModelConfig& config = checkpoint.config();
+  if (config.AllLocalBelow(*std::max_element(arguments.layers.begin(), arguments.layers.end()))) {
+    profile.window = static_cast<int>(std::min(config.local_window, kMostLocalWindow));
+  }
   profile.neutral_passage = kNeutralPassage;
   profile.question_prefix = "\n\n";
   profile.lexical.weight = arguments.lexical_weight;
