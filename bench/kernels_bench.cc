@@ -195,7 +195,8 @@ void CachedAttentionKernel(benchmark::State& state) {
     std::vector<CachedAttentionArgs> all(sequences);
     for (int64_t s = 0; s < sequences; ++s) {
       uint8_t* const keys = memory.data() + 2 * (s * kLayers + layer) * part;
-      all[s] = {{numbers, kKvHeads, kDim, capacity, keys, keys + part}, begin, count, kHeads, 0.125f};
+      all[s] = {{numbers, kKvHeads, kDim, capacity, keys, keys + part}, begin, count};
+      all[s].num_heads = kHeads, all[s].scale = 0.125f;
       all[s].q = qkv.data(), all[s].k = all[s].q + kHeads * kDim, all[s].v = all[s].k + kKvHeads * kDim;
       all[s].in_stride = kStride, all[s].out = out.data(), all[s].out_stride = kHeads * kDim;
     }

@@ -79,7 +79,8 @@ void AttentionBf16() {
 
 void AttentionCached() {
   constexpr int64_t kPast = 512, kStride = 15 * 64;
-  CachedAttentionArgs args{{CacheNumbers::kHalf, 3, 64, LayerCache::Capacity(kPast + 1)}, 0, kPast, 9, 0.125f};
+  CachedAttentionArgs args{{CacheNumbers::kHalf, 3, 64, LayerCache::Capacity(kPast + 1)}, 0, kPast};
+  args.num_heads = 9, args.scale = 0.125f;
   const auto bytes = static_cast<size_t>(LayerCache::Bytes(args.cache.numbers, args.cache.capacity, 3, 64));
   AlignedVector<uint8_t> keys(bytes), values(bytes);
   args.cache.keys = keys.data(), args.cache.values = values.data();
