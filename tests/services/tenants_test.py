@@ -181,14 +181,13 @@ class TenantsTest(unittest.TestCase):
         flood = subprocess.Popen([sys.executable, FLOOD, self.server.address, TOKENS["alice"], str(FLOODED), QUESTION])
         try:
             waiting = FLOODED // 2
-            wait_for("the queue is full", lambda: self.server.metric("ilre_queue_depth") > waiting)
             with ilre.Client(self.server.address, token=TOKENS["bob"], retry=ilre.NO_RETRIES) as bob:
                 others = []
                 for _ in range(15):
+                    wait_for("the queue is full", lambda: self.server.metric("ilre_queue_depth") > waiting)
                     before = answered()
                     bob.retrieve(QUESTION, "papers/mine")
                     others.append(answered() - before - 1)
-                self.assertGreater(self.server.metric("ilre_queue_depth"), waiting / 2, "the flood has ebbed")
                 bob.ingest("papers/another", SECRET.encode())
                 bob.ask(QUESTION, "papers/mine", max_tokens=3).result()
         finally:
