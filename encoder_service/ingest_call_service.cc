@@ -5,6 +5,7 @@
 
 #include "common/base/errors.h"
 #include "common/base/thread_pool.h"
+#include "common/rpc/reaction_order.h"
 #include "common/rpc/rpc_errors.h"
 
 namespace ilre {
@@ -67,6 +68,7 @@ void IngestCall::ReadNext() {
     absl::MutexLock lock(&mutex_);
     read_done_ = false;
   }
+  Reaction::Leads(this);
   StartRead(&message_);
   bool stop, read_ok;
   {
@@ -80,6 +82,7 @@ void IngestCall::ReadNext() {
 }
 
 void IngestCall::OnReadDone(bool ok) {
+  const Reaction reaction(this);
   {
     absl::MutexLock lock(&mutex_);
     if (working_ || concluded_) {
@@ -139,7 +142,15 @@ void IngestCall::StopEarly() {
   Conclude(status.ok() ? errors::Cancelled("the ingest") : status, nullptr);
 }
 
-void IngestCall::OnCancel() { scope_.Cancel(); }
+void IngestCall::OnCancel() {
+  const Reaction reaction(this);
+  scope_.Cancel();
+}
+
+void IngestCall::OnDone() {
+  Reaction::Begins(this);
+  delete this;
+}
 
 void IngestCall::Count() {
   const uint64_t tokens = session_->computed_tokens(), bytes = session_->committed_bytes();
@@ -164,10 +175,12 @@ void IngestCall::Acknowledge(const v1::IngestProgress& progress) {
     writing_ = true;
   }
   in_flight_ = progress;
+  Reaction::Leads(this);
   StartWrite(&in_flight_);
 }
 
 void IngestCall::OnWriteDone(bool ok) {
+  const Reaction reaction(this);
   bool finish, next;
   {
     absl::MutexLock lock(&mutex_);
@@ -178,7 +191,9 @@ void IngestCall::OnWriteDone(bool ok) {
     if (next) has_waiting_ = false;
   }
   if (finish) return FinishNow();
-  if (next) StartWrite(&in_flight_);
+  if (!next) return;
+  Reaction::Leads(this);
+  StartWrite(&in_flight_);
 }
 
 void IngestCall::Conclude(const absl::Status& status, const v1::IngestProgress* last) {
@@ -199,6 +214,7 @@ void IngestCall::Conclude(const absl::Status& status, const v1::IngestProgress* 
 }
 
 void IngestCall::FinishNow() {
+  Reaction::Leads(this);
   if (has_last_) {
     StartWriteAndFinish(&last_, grpc::WriteOptions(), final_status_);
   } else {

@@ -34,7 +34,7 @@ class IngestCall final : public grpc::ServerBidiReactor<v1::IngestDocumentReques
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
-  void OnDone() override { delete this; }
+  void OnDone() override;
 
   // Work on the executor; one piece at a time.
   void Submit(void (IngestCall::*piece)());

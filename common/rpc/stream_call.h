@@ -14,6 +14,7 @@
 #include "common/base/errors.h"
 #include "common/rpc/call_scope.h"
 #include "common/rpc/executor.h"
+#include "common/rpc/reaction_order.h"
 #include "common/rpc/rpc_errors.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
@@ -36,9 +37,9 @@ class StreamCall final : public grpc::ServerWriteReactor<Response> {
                            Executor& executor, absl::string_view what, Body body) {
     auto* call = new StreamCall(context, method, parts, std::move(body));
     if (absl::Status status = call->scope_.Begin(); !status.ok()) {
-      call->Finish(call->scope_.End(status));
+      call->End(status);
     } else if (!executor.TrySubmit(call->scope_.context().tenant, [call] { call->Run(); })) {
-      call->Finish(call->scope_.End(errors::Overloaded(what)));
+      call->End(errors::Overloaded(what));
     }
     return call;
   }
@@ -52,7 +53,14 @@ class StreamCall final : public grpc::ServerWriteReactor<Response> {
     if (status.ok()) status = body_(scope_.context(), [this](const Response& response) { return Send(response); });
     const absl::Status written = AwaitWrite();
     if (status.ok()) status = written;
-    this->Finish(scope_.End(status));  // `this` may be gone after it
+    End(status);
+  }
+
+  // `this` may be gone after it.
+  void End(const absl::Status& status) {
+    const grpc::Status said = scope_.End(status);
+    Reaction::Leads(this);
+    this->Finish(said);
   }
 
   absl::Status Send(const Response& response) {
@@ -62,6 +70,7 @@ class StreamCall final : public grpc::ServerWriteReactor<Response> {
       absl::MutexLock lock(&mutex_);
       writing_ = true;
     }
+    Reaction::Leads(this);
     this->StartWrite(&message_);
     return absl::OkStatus();
   }
@@ -86,12 +95,19 @@ class StreamCall final : public grpc::ServerWriteReactor<Response> {
   }
 
   void OnWriteDone(bool ok) override {
+    const Reaction reaction(this);
     absl::MutexLock lock(&mutex_);
     writing_ = false;
     broken_ = broken_ || !ok;
   }
-  void OnCancel() override { scope_.Cancel(); }
-  void OnDone() override { delete this; }
+  void OnCancel() override {
+    const Reaction reaction(this);
+    scope_.Cancel();
+  }
+  void OnDone() override {
+    Reaction::Begins(this);
+    delete this;
+  }
 
   grpc::CallbackServerContext* const context_;
   CallScope scope_;

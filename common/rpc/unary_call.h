@@ -9,6 +9,7 @@
 #include "common/base/call_context.h"
 #include "common/rpc/call_scope.h"
 #include "common/rpc/executor.h"
+#include "common/rpc/reaction_order.h"
 #include "common/rpc/rpc_errors.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
@@ -26,9 +27,9 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
                           Executor& executor, absl::string_view what, Body body) {
     auto* call = new UnaryCall(context, method, parts, std::move(body));
     if (absl::Status status = call->scope_.Begin(); !status.ok()) {
-      call->Finish(call->scope_.End(status));
+      call->End(status);
     } else if (!executor.TrySubmit(call->scope_.context().tenant, [call] { call->Run(); })) {
-      call->Finish(call->scope_.End(errors::Overloaded(what)));
+      call->End(errors::Overloaded(what));
     }
     return call;
   }
@@ -40,10 +41,22 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   void Run() {
     absl::Status status = scope_.context().Check("the request");  // it may have waited for long
     if (status.ok()) status = body_(scope_.context());
-    Finish(scope_.End(status));  // `this` may be gone after it
+    End(status);
   }
-  void OnCancel() override { scope_.Cancel(); }
-  void OnDone() override { delete this; }
+  // `this` may be gone after it.
+  void End(const absl::Status& status) {
+    const grpc::Status said = scope_.End(status);
+    Reaction::Leads(this);
+    Finish(said);
+  }
+  void OnCancel() override {
+    const Reaction reaction(this);
+    scope_.Cancel();
+  }
+  void OnDone() override {
+    Reaction::Begins(this);
+    delete this;
+  }
 
   CallScope scope_;
   const Body body_;

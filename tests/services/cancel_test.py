@@ -16,6 +16,7 @@ import itertools
 import json
 import random
 import sys
+import time
 
 import golden
 import grpc
@@ -53,7 +54,9 @@ class Ingest:
 class RandomCalls:
     """Many calls at once; each ends early, one way or another, unless it is done before."""
 
-    def __init__(self, address: str, generator: random.Random) -> None:
+    def __init__(self, address: str, generator: random.Random, longest_s: float) -> None:
+        """longest_s: before a call is left; most are left much earlier."""
+        self._longest_s = longest_s
         self._generator = generator
         self._channel = grpc.aio.insecure_channel(address)
         self._blocking_channel = grpc.insecure_channel(address)
@@ -78,7 +81,7 @@ class RandomCalls:
     async def _one(self) -> None:
         generator = self._generator
         begin = generator.choice((self._ask, self._retrieve, self._score, self._ingest))
-        patience = generator.random() ** 3 * 0.3  # mostly short
+        patience = generator.random() ** 3 * self._longest_s
         by_deadline = generator.random() < 0.5
         call = begin(patience if by_deadline else 60)
         task = asyncio.ensure_future(self._finish(call))
@@ -223,12 +226,15 @@ def main() -> None:
     arguments = parser.parse_args()
     services = Services(arguments.programs)
     try:
-        server = services.start("serve", "--max-waiting", "1000")
+        server = services.start("serve", "--max-waiting", "1000", "--max-ingests", "1000")
         with ilre.Client(server.address) as client:
             known = golden.Golden(client)
+            begin = time.monotonic()
+            known.check(client)
+            longest_s = max(0.3, 3 * (time.monotonic() - begin))  # some calls are done before, however slow the server is
 
             async def run() -> RandomCalls:
-                calls = RandomCalls(server.address, random.Random(arguments.seed))
+                calls = RandomCalls(server.address, random.Random(arguments.seed), longest_s)
                 await calls.run(arguments.calls)
                 return calls
 

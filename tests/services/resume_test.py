@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--real", action="store_true")
     arguments = parser.parse_args()
     generator = random.Random(arguments.seed)
-    text = made_up_text(int(arguments.tokens * (3.2 if arguments.real else 1.09)), seed=arguments.seed).encode()
+    text = made_up_text(int(arguments.tokens * (3.33 if arguments.real else 1.09)), seed=arguments.seed).encode()
     services = Services(arguments.programs, arguments.real)
     try:
         kills = Kills(services, text, generator)
