@@ -32,14 +32,15 @@ void TakeBlock(const LexicalData& lexical, absl::Span<const uint32_t> words, siz
   }
 }
 
-// Parts of one segment and word, which may lie in two blocks, become one hit.
-void MergeParts(std::vector<WordHit>* hits) {
-  std::sort(hits->begin(), hits->end(), [](const WordHit& x, const WordHit& y) {
+// Sorts hits[begin..]; parts of one segment and word, which may lie in two blocks, become one hit.
+void MergeParts(size_t begin, std::vector<WordHit>* hits) {
+  std::sort(hits->begin() + static_cast<ptrdiff_t>(begin), hits->end(), [](const WordHit& x, const WordHit& y) {
     return std::tie(x.segment, x.word) < std::tie(y.segment, y.word);
   });
-  size_t kept = 0;
-  for (const WordHit& hit : *hits) {
-    if (kept > 0 && (*hits)[kept - 1].segment == hit.segment && (*hits)[kept - 1].word == hit.word) {
+  size_t kept = begin;
+  for (size_t i = begin; i < hits->size(); ++i) {
+    const WordHit hit = (*hits)[i];
+    if (kept > begin && (*hits)[kept - 1].segment == hit.segment && (*hits)[kept - 1].word == hit.word) {
       uint16_t& count = (*hits)[kept - 1].count;
       count = static_cast<uint16_t>(std::min<int>(count + hit.count, std::numeric_limits<uint16_t>::max()));
     } else {
@@ -47,6 +48,26 @@ void MergeParts(std::vector<WordHit>* hits) {
     }
   }
   hits->resize(kept);
+}
+
+// Joins hits of consecutive ranges, each merged. Only the segment that runs on from one range into the next has parts
+// in both.
+std::vector<WordHit> JoinRanges(const std::vector<std::vector<WordHit>>& ranges) {
+  size_t total = 0;
+  for (const std::vector<WordHit>& range : ranges) total += range.size();
+  std::vector<WordHit> hits;
+  hits.reserve(total);
+  for (const std::vector<WordHit>& range : ranges) {
+    size_t shared = hits.size();  // where hits of the range's first segment begin
+    while (!range.empty() && shared > 0 && hits[shared - 1].segment == range[0].segment) --shared;
+    size_t first = 0;  // after those in the range
+    if (shared < hits.size()) {
+      while (first < range.size() && range[first].segment == range[0].segment) hits.push_back(range[first++]);
+      MergeParts(shared, &hits);
+    }
+    hits.insert(hits.end(), range.begin() + static_cast<ptrdiff_t>(first), range.end());
+  }
+  return hits;
 }
 
 }  // namespace
@@ -64,22 +85,21 @@ absl::StatusOr<std::vector<WordHit>> ScanWords(const KeyStoreReader& store, absl
   }
   const std::vector<BlockRange> ranges = SplitIntoRanges(documents, kBlocksPerRange);
   std::vector<std::vector<WordHit>> found(ranges.size());
-  ILRE_RETURN_IF_ERROR(ForEachRange(ranges.size(), should_stop, [&](size_t i) {
+  ILRE_RETURN_IF_ERROR(ForEachRange(ranges.size(), should_stop, [&](size_t i) -> absl::Status {
     const BlockRange& range = ranges[i];
     const auto begin = segments.begin() + static_cast<ptrdiff_t>(document_begins[range.document]);
     const auto end = segments.begin() + static_cast<ptrdiff_t>(document_begins[range.document + 1]);
-    return store.VisitLexical(documents[range.document], range.begin, range.end,
-                              [&](uint32_t block, const LexicalData& lexical) {
-                                const auto first = std::lower_bound(begin, end, block * kBlockTokens, BeginsBefore);
-                                TakeBlock(lexical, words, static_cast<size_t>(first - segments.begin()),
-                                          static_cast<size_t>(end - segments.begin()), &found[i]);
-                                return absl::OkStatus();
-                              });
+    ILRE_RETURN_IF_ERROR(store.VisitLexical(
+        documents[range.document], range.begin, range.end, [&](uint32_t block, const LexicalData& lexical) {
+          const auto first = std::lower_bound(begin, end, block * kBlockTokens, BeginsBefore);
+          TakeBlock(lexical, words, static_cast<size_t>(first - segments.begin()),
+                    static_cast<size_t>(end - segments.begin()), &found[i]);
+          return absl::OkStatus();
+        }));
+    MergeParts(0, &found[i]);  // here, side by side
+    return absl::OkStatus();
   }));
-  std::vector<WordHit> hits;
-  for (const std::vector<WordHit>& part : found) hits.insert(hits.end(), part.begin(), part.end());
-  MergeParts(&hits);
-  return hits;
+  return JoinRanges(found);
 }
 
 }  // namespace ilre

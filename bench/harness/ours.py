@@ -1,6 +1,7 @@
 """This project as it is compared with others: reading, questions, answers, a start with nothing in memory."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 import statistics
@@ -55,9 +56,13 @@ def without_floor(engine: Engine, folder: pathlib.Path) -> Engine:
 
 def text_of(engine: Engine, num_tokens: int, seed: int) -> str:
     """Text of about num_tokens tokens, rather more than fewer."""
+    return prose.varied(int(num_tokens * _bytes_per_token(engine) * 1.01), seed)
+
+
+@functools.cache
+def _bytes_per_token(engine: Engine) -> float:
     with Store(engine) as store:
-        bytes_per_token = store.bytes_per_token(prose.varied(200_000, seed=5))
-    return prose.varied(int(num_tokens * bytes_per_token * 1.01), seed)
+        return store.bytes_per_token(prose.varied(200_000, seed=5))
 
 
 def read(engine: Engine, scratch: str | None, text: str, runs: int, patience: float) -> tuple[list[Ingest], Store]:

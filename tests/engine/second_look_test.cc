@@ -6,6 +6,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,7 @@
 #include "common/store/test_documents.h"
 #include "gtest/gtest.h"
 #include "retriever_service/retriever.h"
+#include "retriever_service/word_scan.h"
 #include "tests/engine/scoring_oracle.h"
 #include "tests/engine/tiny_engine.h"
 
@@ -166,6 +168,42 @@ TEST(SecondLookTest, ScoresAreAsDefined) {
   }
   EXPECT_GT(many_looks, 10) << "hardly any link was followed twice";
   EXPECT_GT(raised, 300) << "hardly any score changed";
+}
+
+using HitOfWord = std::tuple<uint32_t, uint16_t, uint16_t>;  // segment, word, count
+
+// A document is read in ranges of 32 blocks, side by side: what a segment has in two of them is one hit.
+TEST(WordScanTest, HitsAreThoseOfTheTextThroughAllRanges) {
+  Random random(4);
+  const Corpus corpus({NamesText(&random, 20), NamesText(&random, 1200), NamesText(&random, 700)});
+  const std::vector<PlainDocument> plain = corpus.Plain();
+  std::vector<std::vector<uint32_t>> segment_words;
+  std::vector<ScoredSegment> segments;
+  std::set<uint32_t> all;
+  int across = 0;  // segments that run on from one range into the next
+  for (uint32_t d = 0; d < plain.size(); ++d) {
+    for (size_t i = 0; i < plain[d].starts.size(); ++i) {
+      segments.push_back({d, plain[d].starts[i], plain[d].segment_end(i)});
+      across += segments.back().begin / (32 * kBlockTokens) < (segments.back().end - 1) / (32 * kBlockTokens) ? 1 : 0;
+    }
+    for (const auto& words : SegmentWords(plain[d])) {
+      segment_words.push_back(words);
+      all.insert(words.begin(), words.end());
+    }
+  }
+  ASSERT_GT(across, 1);
+  const std::vector<uint32_t> words(all.begin(), all.end());
+  ILRE_ASSERT_OK_AND_ASSIGN(const std::vector<WordHit> hits,
+                            ScanWords(corpus.store(), corpus.rows(), segments, words, nullptr));
+  std::vector<HitOfWord> expected, actual;
+  for (size_t i = 0; i < segment_words.size(); ++i) {
+    for (size_t w = 0; w < words.size(); ++w) {
+      const auto count = std::count(segment_words[i].begin(), segment_words[i].end(), words[w]);
+      if (count > 0) expected.emplace_back(i, w, count);
+    }
+  }
+  for (const WordHit& hit : hits) actual.emplace_back(hit.segment, hit.word, hit.count);
+  EXPECT_EQ(actual, expected);
 }
 
 // `names` as a chain that begins with the number 48213, and as many others that begin with other numbers.
