@@ -218,7 +218,7 @@ BENCHMARK(CachedAttentionKernel)
     ->Args({1, 128, 384, 1})
     ->UseRealTime();
 
-// A block's attention with products of bf16, on one thread.
+// A slice of attention with products of bf16, on one thread, and on each of two at once, as blocks share them.
 void Bf16AttentionKernel(benchmark::State& state) {
   Attention attention(state.range(0), state.range(1), state.range(3), state.range(2));
   const BandedAttentionArgs& like = attention.args;
@@ -233,7 +233,12 @@ void Bf16AttentionKernel(benchmark::State& state) {
   }
   SetRates(state, attention.Operations(), 2.0 * (k.size() + v.size()));
 }
-BENCHMARK(Bf16AttentionKernel)->ArgNames({"queries", "past", "window", "sinks"})->Args({64, 464, 256, 16});
+BENCHMARK(Bf16AttentionKernel)
+    ->ArgNames({"queries", "past", "window", "sinks"})
+    ->Args({64, 464, 256, 16})
+    ->Threads(1)
+    ->Threads(2)
+    ->UseRealTime();
 
 void AttentionReference(benchmark::State& state) {
   Attention attention(16, 272, 16, 256);

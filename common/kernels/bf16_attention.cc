@@ -112,7 +112,8 @@ struct PairBlock {
   PairRange sinks, band;
 };
 
-// queries: [d / 2, kPairRows]; zero for rows that the block does not have. scaled, bits: memory for d.
+// queries: [d / 2, kPairRows]; zero for rows that the block does not have. scaled, bits: memory for d, and for
+// kPairRows * d.
 void PackQueries(const Bf16AttentionArgs& args, const PairBlock& block, float* scaled, uint16_t* bits,
                  uint32_t* queries) {
   const int64_t dim = args.head_dim;
@@ -124,8 +125,10 @@ void PackQueries(const Bf16AttentionArgs& args, const PairBlock& block, float* s
     for (int64_t c = 0; c < dim; c += kLanes) {
       hn::StoreU(hn::Mul(hn::LoadU(kFloats, q + c), scale), kFloats, scaled + c);
     }
-    ConvertToBf16(scaled, dim, bits);
-    for (int64_t c = 0; c < dim / 2; ++c) std::memcpy(&queries[c * kPairRows + r], bits + 2 * c, sizeof(uint32_t));
+    ConvertToBf16(scaled, dim, bits + r * dim);
+  }
+  for (int64_t c = 0; c < dim / 2; ++c, queries += kPairRows) {
+    for (int64_t r = 0; r < block.num_rows; ++r) std::memcpy(&queries[r], bits + r * dim + 2 * c, sizeof(uint32_t));
   }
 }
 
@@ -159,13 +162,15 @@ void HideKeys(const Bf16AttentionArgs& args, const PairBlock& block, const PairR
 // kPairRows]. Returns 1 / the sums of the weights.
 Floats Exponentiate(int64_t num_pairs, const float* scores, uint32_t* weights) {
   const hn::RebindToUnsigned<decltype(kFloats)> words;
-  Floats greatest = hn::LoadU(kFloats, scores);
-  for (int64_t j = 1; j < 2 * num_pairs; ++j) {
+  Floats greatest = hn::LoadU(kFloats, scores), other = greatest;  // two chains, since each waits for itself
+  for (int64_t j = 0; j < 2 * num_pairs; j += 2) {
     greatest = hn::Max(greatest, hn::LoadU(kFloats, scores + j * kPairRows));
+    other = hn::Max(other, hn::LoadU(kFloats, scores + (j + 1) * kPairRows));
   }
+  greatest = hn::Max(greatest, other);
   const auto half = hn::Set(words, 0x8000u), upper = hn::Set(words, 0xFFFF0000u);
   const auto weight_of = [&](const float* score) HWY_ATTR {  // rounded to bf16; weights are never negative
-    const Floats e = ExpNonPositive(kFloats, hn::Sub(hn::LoadU(kFloats, score), greatest));
+    const Floats e = RoughExpNonPositive(kFloats, hn::Sub(hn::LoadU(kFloats, score), greatest));
     return hn::And(hn::Add(hn::BitCast(words, e), half), upper);
   };
   Floats sum = hn::Zero(kFloats);
@@ -205,7 +210,7 @@ void AttendBlock(const Bf16AttentionArgs& args, int64_t kv_head, int64_t first_r
   grow(scratch.weights, num_pairs * kPairRows);
   grow(scratch.queries, dim / 2 * kPairRows);
   grow(scratch.scaled, dim);
-  grow(scratch.bits, dim);
+  grow(scratch.bits, dim * kPairRows);
   grow(scratch.sums, dim * kPairRows);
   grow(scratch.inverse_sums, kPairRows);
 
