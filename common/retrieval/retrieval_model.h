@@ -33,7 +33,7 @@ struct QueryHead {
 };
 
 struct EncodedQuestion {
-  std::vector<QueryHead> heads;       // [profile heads]
+  std::vector<QueryHead> heads;       // [profile heads]; numbers of bf16 where the arithmetic is int8
   std::vector<uint32_t> word_hashes;  // distinct words, for the lexical score
   int num_tokens = 0;
 };
