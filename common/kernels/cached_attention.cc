@@ -160,7 +160,8 @@ HWY_NOINLINE void ScoreCachedKeys(const HeadCache<Number>& cache, int64_t first_
   constexpr int64_t kTile = LayerCache::kTile;
   for (int64_t j = 0; j < num_keys; j += 2 * kLanes) {
     const auto place = [&](int64_t key) { return key / kTile * kTile * cache.dim + key % kTile; };
-    ScoreStep<kRows>(cache.keys + first_key * cache.dim + place(j), place(j + kLanes) - place(j), cache.dim, queries, scores + j, score_stride);
+    ScoreStep<kRows>(cache.keys + first_key * cache.dim + place(j), place(j + kLanes) - place(j), cache.dim, queries,
+                     scores + j, score_stride);
   }
 }
 

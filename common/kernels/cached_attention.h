@@ -44,7 +44,8 @@ struct CachedAttentionArgs {
   int64_t out_stride = 0;      // floats between its rows
 };
 
-// For each of `count` sequences: appends k and v to the cache, rounded to its numbers, and gives for query i, in float32,
+// For each of `count` sequences: appends k and v to the cache, rounded to its numbers, and gives for query i, in
+// float32,
 //   sum over the seen j of softmax_j(scale * q . k_j) v_j, k and v as the cache has them,
 // where with p = num_past + i key j is seen if j <= p and p - j < window.
 //

@@ -240,16 +240,22 @@ void Rope(float* x, int64_t rows, int64_t heads, int64_t dim, const float* cosin
 
 void SiluMul(const float* gate_up, int64_t rows, int64_t size, float* out, ThreadPool& pool, int64_t in_stride,
              int64_t out_stride) {
-  ForEachGate([](auto... row) { HWY_DYNAMIC_DISPATCH(SiluMulRow)
-                                (row...); }, gate_up, rows, size, out, pool, in_stride,
-              out_stride);
+  ForEachGate(
+      [](auto... row) {
+        HWY_DYNAMIC_DISPATCH(SiluMulRow)
+        (row...);
+      },
+      gate_up, rows, size, out, pool, in_stride, out_stride);
 }
 
 void GeluMul(const float* gate_up, int64_t rows, int64_t size, float* out, ThreadPool& pool, int64_t in_stride,
              int64_t out_stride) {
-  ForEachGate([](auto... row) { HWY_DYNAMIC_DISPATCH(GeluMulRow)
-                                (row...); }, gate_up, rows, size, out, pool, in_stride,
-              out_stride);
+  ForEachGate(
+      [](auto... row) {
+        HWY_DYNAMIC_DISPATCH(GeluMulRow)
+        (row...);
+      },
+      gate_up, rows, size, out, pool, in_stride, out_stride);
 }
 
 void AddInPlace(float* y, const float* x, int64_t count, ThreadPool& pool) {
