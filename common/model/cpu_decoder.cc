@@ -1,7 +1,6 @@
 #include "common/model/cpu_decoder.h"
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <new>
 #include <utility>

@@ -1,7 +1,6 @@
 #include "common/model/cpu_stream.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "common/base/thread_pool.h"
