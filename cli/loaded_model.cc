@@ -14,7 +14,7 @@ namespace ilre::cli {
 int LayersForRetrieval(const RetrievalProfile& profile) {
   int layers = 1;
   for (const RetrievalHead& head : profile.heads) {
-    layers = std::max(layers, head.kind == RetrievalHead::Kind::kProbe ? head.layer : head.layer + 1);
+    layers = std::max(layers, head.kind == RetrievalHead::Kind::kKey ? head.layer + 1 : head.deepest_layer());
   }
   if (profile.rerank.shortlist > 0) layers = std::max(layers, profile.rerank.layer + 1);
   return layers;

@@ -164,7 +164,7 @@ absl::Status DocumentIngest::EncodeOneBlock(size_t num_tokens) {
     token_begin = block->ends[i];
   }
   state_.segmenter = segmenter.state();
-  ILRE_ASSIGN_OR_RETURN(block->vectors, model_.EncodeBlock(block->ids, &state_.stream));
+  ILRE_ASSIGN_OR_RETURN(block->vectors, model_.EncodeBlock(block->ids, block->segment_starts.get(), &state_.stream));
 
   state_.pending_ids.erase(state_.pending_ids.begin(), state_.pending_ids.begin() + static_cast<ptrdiff_t>(num_tokens));
   state_.pending_ends.erase(state_.pending_ends.begin(),

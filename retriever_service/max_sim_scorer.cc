@@ -1,6 +1,7 @@
 #include "retriever_service/max_sim_scorer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -9,6 +10,7 @@
 #include "common/kernels/max_sim.h"
 #include "retriever_service/bm25.h"
 #include "retriever_service/document_scan.h"
+#include "retriever_service/pooled_score.h"
 
 namespace ilre {
 namespace {
@@ -20,6 +22,15 @@ constexpr float kNone = -std::numeric_limits<float>::infinity();
 struct PackedHead {
   kernels::PackedQueries queries;
   std::vector<float> weights;  // [nq], the head's own weight included
+  std::vector<float> pooled;   // the vector of a pooled head [dim], else empty
+
+  // What is kept of a segment while it is read: for each question vector the maximum, or the sum of a pooled head.
+  size_t width() const { return pooled.empty() ? weights.size() : pooled.size(); }
+  float nothing() const { return pooled.empty() ? kNone : 0; }
+  void Join(const float* part, float* whole) const {
+    for (size_t i = 0; i < width(); ++i) whole[i] = pooled.empty() ? std::max(whole[i], part[i]) : whole[i] + part[i];
+  }
+  float Score(const float* kept) const;
 };
 
 std::vector<PackedHead> PackHeads(const EncodedQuestion& question) {
@@ -28,25 +39,27 @@ std::vector<PackedHead> PackHeads(const EncodedQuestion& question) {
     std::vector<float> weights = head.weights;
     const float total = std::max(1e-6f, std::accumulate(weights.begin(), weights.end(), 0.0f));
     for (float& weight : weights) weight *= head.head_weight / total;
-    packed.push_back({kernels::PackedQueries(head.vectors.data(), head.num_vectors(), head.dim), std::move(weights)});
+    packed.push_back({kernels::PackedQueries(head.vectors.data(), head.num_vectors(), head.dim), std::move(weights),
+                      head.pooled ? head.vectors : std::vector<float>()});
   }
   return packed;
 }
 
-float WeightedSum(const std::vector<float>& weights, const float* best) {
+float PackedHead::Score(const float* kept) const {
+  if (!pooled.empty()) return weights[0] * PooledScore(pooled.data(), kept, static_cast<int>(pooled.size()));
   float sum = 0;
-  for (size_t i = 0; i < weights.size(); ++i) sum += weights[i] * best[i];
+  for (size_t i = 0; i < weights.size(); ++i) sum += weights[i] * kept[i];
   return sum;
 }
 
-// What one range of blocks gives. A segment may run on from the range before and into the one after, so maxima of the
-// parts at both ends are kept instead of scores.
+// What one range of blocks gives. A segment may run on from the range before and into the one after, so maxima (sums of
+// pooled heads) of the parts at both ends are kept instead of scores.
 struct RangeScores {
   uint32_t num_tokens = 0;
   std::vector<uint32_t> starts;  // tokens, counted in the document, at which segments start
   std::vector<float> scores;     // of segments that start and end here: one fewer than starts
   std::vector<float> head,
-      tail;                   // [all question vectors] maxima before the first start (all, if none), and from the last
+      tail;                   // [widths of all heads] what is kept before the first start (all, if none), from the last
   std::vector<WordHit> hits;  // segment: starts up to and with its own in this range; 0 runs on from before
   std::vector<uint32_t> words;  // [1 + starts]
 };
@@ -55,8 +68,7 @@ class RangeScanner {
  public:
   RangeScanner(const std::vector<PackedHead>& heads, const std::vector<uint32_t>& question_words)
       : heads_(heads), question_words_(question_words) {
-    for (const PackedHead& head : heads) num_vectors_ += head.weights.size();
-    open_.assign(num_vectors_, kNone);
+    for (const PackedHead& head : heads) open_.insert(open_.end(), head.width(), head.nothing());
   }
 
   void TakeBlock(const BlockView& block) {
@@ -73,7 +85,7 @@ class RangeScanner {
     closed_ = open_;
     for (size_t h = 0; h < heads_.size(); ++h) {
       ScoreHead(block, static_cast<int>(h), num_starts, offset);
-      offset += heads_[h].weights.size();
+      offset += heads_[h].width();
     }
     if (num_starts == 0) return;
     // Row 0 ends what was open: a whole segment if it started here, else the head.
@@ -109,9 +121,24 @@ class RangeScanner {
  private:
   void ScoreHead(const BlockView& block, int h, uint32_t num_starts, size_t offset) {
     const PackedHead& head = heads_[h];
-    const size_t nq = head.weights.size();
-    best_.assign((num_starts + 1) * nq, kNone);
-    std::copy_n(open_.begin() + static_cast<ptrdiff_t>(offset), nq, best_.begin());
+    const size_t width = head.width();
+    best_.assign((num_starts + 1) * width, head.nothing());
+    std::copy_n(open_.begin() + static_cast<ptrdiff_t>(offset), width, best_.begin());
+    if (head.pooled.empty()) {
+      FindMaxima(block, h);
+    } else {
+      const int skip = block.starts_segment(0) ? 1 : 0;  // nothing runs on from before
+      for (int part = 0; part < block.num_parts(); ++part) {
+        AddPart(block, h, part, &best_[static_cast<size_t>(part + skip) * width]);
+      }
+    }
+    for (uint32_t row = 0; row <= num_starts; ++row) sums_[row] += head.Score(&best_[row * width]);
+    std::copy_n(best_.begin(), width, closed_.begin() + static_cast<ptrdiff_t>(offset));
+    std::copy_n(best_.end() - static_cast<ptrdiff_t>(width), width, open_.begin() + static_cast<ptrdiff_t>(offset));
+  }
+
+  void FindMaxima(const BlockView& block, int h) {
+    const PackedHead& head = heads_[h];
     const auto* keys = reinterpret_cast<const uint8_t*>(block.vectors(h).data());
     const auto* bitmap = reinterpret_cast<const uint8_t*>(block.segment_bitmap().data());
     if (block.heads()[h].type == VectorType::kBf16) {
@@ -120,17 +147,13 @@ class RangeScanner {
       kernels::MaxSimInt8(keys, reinterpret_cast<const uint8_t*>(block.scales(h).data()), block.num_tokens(),
                           head.queries, bitmap, best_.data());
     }
-    for (uint32_t row = 0; row <= num_starts; ++row) sums_[row] += WeightedSum(head.weights, &best_[row * nq]);
-    std::copy_n(best_.begin(), nq, closed_.begin() + static_cast<ptrdiff_t>(offset));
-    std::copy_n(best_.end() - static_cast<ptrdiff_t>(nq), nq, open_.begin() + static_cast<ptrdiff_t>(offset));
   }
 
   const std::vector<PackedHead>& heads_;
   const std::vector<uint32_t>& question_words_;
-  size_t num_vectors_ = 0;
   RangeScores out_;
-  std::vector<float> open_;    // [all vectors] maxima of the segment that is open
-  std::vector<float> closed_;  // [all vectors] those of row 0 of the last block
+  std::vector<float> open_;    // [widths of all heads] what is kept of the segment that is open
+  std::vector<float> closed_;  // [widths of all heads] that of row 0 of the last block
   std::vector<float> best_, sums_;
 };
 
@@ -171,7 +194,13 @@ class Joiner {
       if (open + i > 0) words_[open + i - 1] += scores.words[i];
     }
     if (is_open_) {
-      for (size_t i = 0; i < open_best_.size(); ++i) open_best_[i] = std::max(open_best_[i], scores.head[i]);
+      const float* part = scores.head.data();
+      float* whole = open_best_.data();
+      for (const PackedHead& head : heads_) {
+        head.Join(part, whole);
+        part += head.width();
+        whole += head.width();
+      }
     }
     if (!scores.starts.empty()) {
       next_token_ = scores.starts[0];
@@ -191,7 +220,10 @@ class Joiner {
     if (lexical.weight > 0 && num_words > 0) {
       words_.resize(segments_.size());
       const std::vector<float> bm25 = Bm25Scores(std::move(hits_), words_, num_words, lexical.k1, lexical.b);
-      for (size_t i = 0; i < segments_.size(); ++i) segments_[i].score += lexical.weight * bm25[i];
+      for (size_t i = 0; i < segments_.size(); ++i) {
+        const float share = lexical.power == 1 ? bm25[i] : std::pow(std::max(0.0f, bm25[i]), lexical.power);
+        segments_[i].score += lexical.weight * share;
+      }
     }
     return std::move(segments_);
   }
@@ -203,8 +235,8 @@ class Joiner {
     float score = 0;
     const float* best = open_best_.data();
     for (const PackedHead& head : heads_) {
-      score += WeightedSum(head.weights, best);
-      best += head.weights.size();
+      score += head.Score(best);
+      best += head.width();
     }
     segments_.push_back({document_, open_begin_, next_token_, score});
   }

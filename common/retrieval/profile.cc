@@ -21,20 +21,34 @@ bool AllFinite(const std::vector<float>& values) {
   return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
 }
 
+constexpr size_t kMaxPooledLayers = 8;
+
 absl::Status ValidateHead(const RetrievalHead& head, const ModelConfig& model) {
   if (head.layer < 0 || head.layer > model.num_layers) return Bad(absl::StrCat("no layer ", head.layer));
+  if (head.kind == RetrievalHead::Kind::kPooled) {
+    if (head.layers.empty() || head.layers.size() > kMaxPooledLayers) {
+      return Bad(absl::StrCat("a pooled head of ", head.layers.size(), " layers"));
+    }
+    for (size_t i = 0; i < head.layers.size(); ++i) {
+      if (head.layers[i] < 0 || head.layers[i] > model.num_layers)
+        return Bad(absl::StrCat("no layer ", head.layers[i]));
+      if (i > 0 && head.layers[i] <= head.layers[i - 1]) return Bad("a pooled head's layers do not ascend");
+    }
+  }
   if (head.dim < 1 || head.dim > kMaxHeadDim) return Bad(absl::StrCat("head of ", head.dim, " dimensions"));
   if (!std::isfinite(head.weight)) return Bad("a head's weight is not finite");
-  if (head.kind == RetrievalHead::Kind::kProbe) {
-    const size_t size = static_cast<size_t>(head.dim * model.hidden_size);
-    if (head.key_projection.size() != size || head.query_projection.size() != size ||
-        head.gate.size() != static_cast<size_t>(model.hidden_size)) {
-      return Bad(absl::StrCat("the weights of the probe at layer ", head.layer, " do not fit a model of hidden size ",
-                              model.hidden_size));
+  if (head.kind != RetrievalHead::Kind::kKey) {
+    const bool pooled = head.kind == RetrievalHead::Kind::kPooled;
+    const size_t width = static_cast<size_t>(model.hidden_size) * (pooled ? head.layers.size() : 1);
+    const size_t size = static_cast<size_t>(head.dim) * width;
+    if (head.key_projection.size() != size || head.query_projection.size() != size || head.gate.size() != width ||
+        head.key_gate.size() != (pooled ? width : 0)) {
+      return Bad(absl::StrCat("the weights of the probe at layer ", head.deepest_layer(),
+                              " do not fit a model of hidden size ", model.hidden_size));
     }
     if (!AllFinite(head.key_projection) || !AllFinite(head.query_projection) || !AllFinite(head.gate) ||
-        !std::isfinite(head.gate_bias)) {
-      return Bad(absl::StrCat("the weights of the probe at layer ", head.layer, " are not finite"));
+        !AllFinite(head.key_gate) || !std::isfinite(head.gate_bias) || !std::isfinite(head.key_gate_bias)) {
+      return Bad(absl::StrCat("the weights of the probe at layer ", head.deepest_layer(), " are not finite"));
     }
     return absl::OkStatus();
   }
@@ -60,13 +74,17 @@ int TapIndex(std::vector<Tap>* taps, const Tap& tap) {
   return static_cast<int>(taps->size()) - 1;
 }
 
-std::vector<Tap> TapsOf(const std::vector<RetrievalHead>& heads, Tap::Kind of_keys, std::vector<int>* tap_of_head) {
+std::vector<Tap> TapsOf(const std::vector<RetrievalHead>& heads, Tap::Kind of_keys,
+                        std::vector<std::vector<int>>* taps_of_head) {
   std::vector<Tap> taps;
-  if (tap_of_head != nullptr) tap_of_head->clear();
+  if (taps_of_head != nullptr) taps_of_head->clear();
   for (const RetrievalHead& head : heads) {
-    const int tap =
-        TapIndex(&taps, {head.kind == RetrievalHead::Kind::kProbe ? Tap::Kind::kInput : of_keys, head.layer});
-    if (tap_of_head != nullptr) tap_of_head->push_back(tap);
+    const bool pooled = head.kind == RetrievalHead::Kind::kPooled;
+    std::vector<int> of_head;
+    for (const int layer : pooled ? head.layers : std::vector<int>{head.layer}) {
+      of_head.push_back(TapIndex(&taps, {head.kind == RetrievalHead::Kind::kKey ? of_keys : Tap::Kind::kInput, layer}));
+    }
+    if (taps_of_head != nullptr) taps_of_head->push_back(std::move(of_head));
   }
   return taps;
 }
@@ -85,6 +103,11 @@ absl::Status RetrievalProfile::Validate(const ModelConfig& config) const {
   for (const RetrievalHead& head : heads) {
     if (absl::Status status = ValidateHead(head, config); !status.ok()) return status;
   }
+  if (scoring == Scoring::kAttention && std::any_of(heads.begin(), heads.end(), [](const RetrievalHead& head) {
+        return head.kind == RetrievalHead::Kind::kPooled;
+      })) {
+    return Bad("a pooled head has no attention over tokens");
+  }
   if (scoring == Scoring::kAttention && attention.positions == Attention::Positions::kAbsolute &&
       std::any_of(heads.begin(), heads.end(),
                   [](const RetrievalHead& head) { return head.kind != RetrievalHead::Kind::kKey; })) {
@@ -96,8 +119,9 @@ absl::Status RetrievalProfile::Validate(const ModelConfig& config) const {
     }
     if (kernel.budget < 1 || kernel.budget > 1 << 20) return Bad(absl::StrCat("a kernel's budget of ", kernel.budget));
   }
-  if (!(lexical.weight >= 0 && std::isfinite(lexical.weight) && lexical.k1 >= 0 && lexical.b >= 0 && lexical.b <= 1)) {
-    return Bad("lexical weight, k1 or b out of range");
+  if (!(lexical.weight >= 0 && std::isfinite(lexical.weight) && lexical.k1 >= 0 && lexical.b >= 0 && lexical.b <= 1 &&
+        lexical.power > 0 && lexical.power <= 8)) {
+    return Bad("lexical weight, k1, b or power out of range");
   }
   if (lexical.weight > 0 && !lexical_postings) return Bad("a lexical weight without lexical_postings");
   if (second_look.max_looks < 0 || second_look.max_looks > 16) {
@@ -119,16 +143,18 @@ absl::Status RetrievalProfile::Validate(const ModelConfig& config) const {
 
 std::vector<HeadFormat> RetrievalProfile::HeadFormats() const {
   std::vector<HeadFormat> formats;
-  for (const RetrievalHead& head : heads) formats.push_back({static_cast<uint16_t>(head.dim), head.type});
+  for (const RetrievalHead& head : heads) {
+    formats.push_back({static_cast<uint16_t>(head.dim), head.type, head.kind == RetrievalHead::Kind::kPooled});
+  }
   return formats;
 }
 
-std::vector<Tap> RetrievalProfile::KeyTaps(std::vector<int>* tap_of_head) const {
-  return TapsOf(heads, Tap::Kind::kKey, tap_of_head);
+std::vector<Tap> RetrievalProfile::KeyTaps(std::vector<std::vector<int>>* taps_of_head) const {
+  return TapsOf(heads, Tap::Kind::kKey, taps_of_head);
 }
 
-std::vector<Tap> RetrievalProfile::QueryTaps(std::vector<int>* tap_of_head) const {
-  return TapsOf(heads, Tap::Kind::kQuery, tap_of_head);
+std::vector<Tap> RetrievalProfile::QueryTaps(std::vector<std::vector<int>>* taps_of_head) const {
+  return TapsOf(heads, Tap::Kind::kQuery, taps_of_head);
 }
 
 std::string RetrievalProfile::EncodingFingerprint() const {
@@ -141,6 +167,10 @@ std::string RetrievalProfile::EncodingFingerprint() const {
                              static_cast<int>(head.type), "|", head.key_head);
     hash = XXH3_64bits_withSeed(canonical.data(), canonical.size(), hash);
     hash = XXH3_64bits_withSeed(head.key_projection.data(), head.key_projection.size() * sizeof(float), hash);
+    if (head.kind != RetrievalHead::Kind::kPooled) continue;
+    hash = XXH3_64bits_withSeed(head.layers.data(), head.layers.size() * sizeof(int), hash);
+    hash = XXH3_64bits_withSeed(head.key_gate.data(), head.key_gate.size() * sizeof(float), hash);
+    hash = XXH3_64bits_withSeed(&head.key_gate_bias, sizeof(float), hash);
   }
   return absl::StrFormat("%016x", hash);
 }

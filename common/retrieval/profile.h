@@ -14,7 +14,7 @@
 
 namespace ilre {
 
-// What gives each token its stored vector, and each question token the vector to compare with it.
+// What gives each token, or each segment, its stored vector, and the question what is compared with it.
 struct RetrievalHead {
   enum class Kind {
     // A trained projection of a layer's input h (divided by its root mean square): a token stores
@@ -22,19 +22,28 @@ struct RetrievalHead {
     kProbe,
     // A key head of the model itself, before rotation; compared with the query heads that share it, over sqrt(dim).
     kKey,
+    // One vector for each segment: with the inputs h of `layers` side by side, each divided by its root mean square, it
+    // is Wk sum_t softplus(gk h_t + ck) h_t over the segment's tokens, and a question's the same with Wq, g and c; they
+    // are compared by their cosine. Costs few bytes a token, and finds what is said in other words.
+    kPooled,
   };
   Kind kind = Kind::kProbe;
-  int layer = 0;  // from 0
-  int dim = 0;    // of the stored vector; for kKey the model's head size
+  int layer = 0;            // from 0; not of kPooled
+  std::vector<int> layers;  // kPooled: ascending
+  int dim = 0;              // of the stored vector; for kKey the model's head size
   VectorType type = VectorType::kBf16;
   float weight = 1;              // of this head's scores in the sum over heads
   int key_head = 0;              // kKey: whose keys are stored
   std::vector<int> query_heads;  // kKey: which query heads look at them
-  // kProbe, in float32, row-major.
-  std::vector<float> key_projection;    // Wk [dim, hidden_size]
-  std::vector<float> query_projection;  // Wq [dim, hidden_size]
-  std::vector<float> gate;              // g [hidden_size]
+  // kProbe and kPooled, in float32, row-major. width: hidden_size, of kPooled times the number of layers.
+  std::vector<float> key_projection;    // Wk [dim, width]
+  std::vector<float> query_projection;  // Wq [dim, width]
+  std::vector<float> gate;              // g [width]
   float gate_bias = 0;                  // c
+  std::vector<float> key_gate;          // kPooled: gk [width]
+  float key_gate_bias = 0;              // kPooled: ck
+
+  int deepest_layer() const { return kind == Kind::kPooled && !layers.empty() ? layers.back() : layer; }
 };
 
 struct RetrievalProfile {
@@ -55,7 +64,8 @@ struct RetrievalProfile {
   std::string neutral_passage;  // read before every question, in place of a document
   std::string question_prefix;  // between the passage and the question, for example "\n\nQuestion: "
   enum class Scoring {
-    // The mean over question tokens, by their weights, of the maximum over the segment's tokens.
+    // The mean over question tokens, by their weights, of the maximum over the segment's tokens; of a pooled head the
+    // cosine.
     kMaxSim,
     kAttention,  // softmax over all tokens of the searched documents, as in arXiv 2508.17892
   };
@@ -79,6 +89,9 @@ struct RetrievalProfile {
     // Of BM25 in the sum, as a share of the greatest BM25 score that the question could have; 0: not used.
     float weight = 0;
     float k1 = 0.9f, b = 0.4f;
+    // The share is raised to this. Above 1, a few common words that a question happens to share with a text count for
+    // little beside the heads, and many or rare ones for as much as ever.
+    float power = 1;
   };
   Lexical lexical;
 
@@ -113,10 +126,11 @@ struct RetrievalProfile {
 
   absl::Status Validate(const ModelConfig& model) const;
   std::vector<HeadFormat> HeadFormats() const;
-  // Taps of the model that give the stored vectors: one a distinct (kind, layer), and which of them each head uses.
-  std::vector<Tap> KeyTaps(std::vector<int>* tap_of_head) const;
+  // Taps of the model that give the stored vectors: one a distinct (kind, layer), and which of them each head uses:
+  // one, or of a pooled head one a layer.
+  std::vector<Tap> KeyTaps(std::vector<std::vector<int>>* taps_of_head) const;
   // Taps for questions.
-  std::vector<Tap> QueryTaps(std::vector<int>* tap_of_head) const;
+  std::vector<Tap> QueryTaps(std::vector<std::vector<int>>* taps_of_head) const;
   // 16 hexadecimal digits over what stored bytes depend on; changing how scores are computed leaves it.
   std::string EncodingFingerprint() const;
 };

@@ -118,9 +118,16 @@ std::string HeadTensorName(size_t head, absl::string_view what) { return absl::S
 
 std::string ReadHead(const Json& json, size_t index, RetrievalHead* head) {
   ObjectReader reader(json, absl::StrCat("head ", index));
-  reader.Enum<RetrievalHead::Kind>("kind", {{"probe", RetrievalHead::Kind::kProbe}, {"key", RetrievalHead::Kind::kKey}},
+  reader.Enum<RetrievalHead::Kind>("kind",
+                                   {{"probe", RetrievalHead::Kind::kProbe},
+                                    {"key", RetrievalHead::Kind::kKey},
+                                    {"pooled", RetrievalHead::Kind::kPooled}},
                                    &head->kind);
-  reader.Required("layer", &head->layer);
+  if (head->kind == RetrievalHead::Kind::kPooled) {
+    reader.Required("layers", &head->layers);
+  } else {
+    reader.Required("layer", &head->layer);
+  }
   reader.Required("dim", &head->dim);
   reader.Enum<VectorType>("type", {{"bf16", VectorType::kBf16}, {"int8", VectorType::kInt8}}, &head->type);
   reader.Optional("weight", &head->weight);
@@ -156,6 +163,7 @@ std::string ReadLexical(const Json& json, RetrievalProfile::Lexical* lexical) {
   reader.Required("weight", &lexical->weight);
   reader.Optional("k1", &lexical->k1);
   reader.Optional("b", &lexical->b);
+  reader.Optional("power", &lexical->power);
   return reader.Finish();
 }
 
@@ -240,6 +248,11 @@ absl::Status ReadProbeWeights(const SafetensorsFile& file, size_t index, Retriev
   ILRE_RETURN_IF_ERROR(read("gate_bias", &bias));
   if (bias.size() != 1) return Bad(file.path(), "a gate's bias is not one number");
   head->gate_bias = bias[0];
+  if (head->kind != RetrievalHead::Kind::kPooled) return absl::OkStatus();
+  ILRE_RETURN_IF_ERROR(read("key_gate", &head->key_gate));
+  ILRE_RETURN_IF_ERROR(read("key_gate_bias", &bias));
+  if (bias.size() != 1) return Bad(file.path(), "a gate's bias is not one number");
+  head->key_gate_bias = bias[0];
   return absl::OkStatus();
 }
 
@@ -250,13 +263,19 @@ double Shortest(float value) {
 }
 
 Json HeadJson(const RetrievalHead& head) {
-  const bool probe = head.kind == RetrievalHead::Kind::kProbe;
-  Json json = {{"kind", probe ? "probe" : "key"},
-               {"layer", head.layer},
+  const bool pooled = head.kind == RetrievalHead::Kind::kPooled;
+  Json json = {{"kind", head.kind == RetrievalHead::Kind::kProbe ? "probe"
+                        : pooled                                 ? "pooled"
+                                                                 : "key"},
                {"dim", head.dim},
                {"type", head.type == VectorType::kBf16 ? "bf16" : "int8"},
                {"weight", Shortest(head.weight)}};
-  if (!probe) {
+  if (pooled) {
+    json["layers"] = head.layers;
+  } else {
+    json["layer"] = head.layer;
+  }
+  if (head.kind == RetrievalHead::Kind::kKey) {
     json["key_head"] = head.key_head;
     json["query_heads"] = head.query_heads;
   }
@@ -295,6 +314,7 @@ Json ProfileJson(const RetrievalProfile& profile) {
   json["lexical"] = {{"weight", Shortest(profile.lexical.weight)},
                      {"k1", Shortest(profile.lexical.k1)},
                      {"b", Shortest(profile.lexical.b)}};
+  if (profile.lexical.power != 1) json["lexical"]["power"] = Shortest(profile.lexical.power);
   if (profile.second_look.max_looks > 0) {
     json["second_look"] = {{"max_looks", profile.second_look.max_looks},
                            {"weight", Shortest(profile.second_look.weight)},
@@ -320,7 +340,7 @@ absl::StatusOr<RetrievalProfile> LoadProfile(const std::string& path) {
   if (std::string error = ReadProfile(json, &profile); !error.empty()) return Bad(path, error);
   std::shared_ptr<const SafetensorsFile> weights;
   for (size_t i = 0; i < profile.heads.size(); ++i) {
-    if (profile.heads[i].kind != RetrievalHead::Kind::kProbe) continue;
+    if (profile.heads[i].kind == RetrievalHead::Kind::kKey) continue;
     if (weights == nullptr) {
       ILRE_ASSIGN_OR_RETURN(weights, SafetensorsFile::Open(WeightsPath(path)));
     }
@@ -333,12 +353,15 @@ absl::Status SaveProfile(const RetrievalProfile& profile, const std::string& pat
   std::vector<TensorToWrite> tensors;
   for (size_t i = 0; i < profile.heads.size(); ++i) {
     const RetrievalHead& head = profile.heads[i];
-    if (head.kind != RetrievalHead::Kind::kProbe) continue;
+    if (head.kind == RetrievalHead::Kind::kKey) continue;
     const int64_t dim = head.dim, hidden = static_cast<int64_t>(head.gate.size());
     tensors.push_back({HeadTensorName(i, "key"), {dim, hidden}, head.key_projection});
     tensors.push_back({HeadTensorName(i, "query"), {dim, hidden}, head.query_projection});
     tensors.push_back({HeadTensorName(i, "gate"), {hidden}, head.gate});
     tensors.push_back({HeadTensorName(i, "gate_bias"), {1}, absl::MakeConstSpan(&head.gate_bias, 1)});
+    if (head.kind != RetrievalHead::Kind::kPooled) continue;
+    tensors.push_back({HeadTensorName(i, "key_gate"), {hidden}, head.key_gate});
+    tensors.push_back({HeadTensorName(i, "key_gate_bias"), {1}, absl::MakeConstSpan(&head.key_gate_bias, 1)});
   }
   if (!tensors.empty()) ILRE_RETURN_IF_ERROR(WriteSafetensors(WeightsPath(path), tensors));
   return WriteFileAtomically(path, ProfileJson(profile).dump(2) + "\n");

@@ -65,6 +65,19 @@ RetrievalHead KeyHead() {
   return head;
 }
 
+RetrievalHead PooledHead(uint64_t seed, std::vector<int> layers, int dim) {
+  RetrievalHead head = Probe(seed, 0, dim * static_cast<int>(layers.size()));
+  Random random(seed + 1);
+  head.kind = RetrievalHead::Kind::kPooled;
+  head.type = VectorType::kInt8;
+  head.dim = dim;
+  head.gate = RandomFloats(&random, kHidden * layers.size());
+  head.key_gate = RandomFloats(&random, kHidden * layers.size());
+  head.key_gate_bias = 0.2f;
+  head.layers = std::move(layers);
+  return head;
+}
+
 // Nothing in it is as a profile without that field would have it.
 RetrievalProfile FullProfile() {
   RetrievalProfile profile;
@@ -82,7 +95,7 @@ RetrievalProfile FullProfile() {
   profile.attention.positions = RetrievalProfile::Attention::Positions::kNone;
   profile.attention.reduce = RetrievalProfile::Attention::Reduce::kSum;
   profile.attention.kernels = {{1, 100}, {31, 300}};
-  profile.lexical = {.weight = 0.7f, .k1 = 1.2f, .b = 0.75f};
+  profile.lexical = {.weight = 0.7f, .k1 = 1.2f, .b = 0.75f, .power = 2.5f};
   profile.neighbour_weight = 0.25f;
   profile.second_look = {.max_looks = 3, .weight = 0.9f, .floor = 0.8f, .min_link = 0.45f, .max_sources = 5};
   profile.rerank = {.shortlist = 4096, .layer = 7, .query_head = 4};
@@ -114,6 +127,9 @@ void ExpectEqual(const RetrievalHead& a, const RetrievalHead& b) {
   EXPECT_EQ(a.query_projection, b.query_projection);
   EXPECT_EQ(a.gate, b.gate);
   EXPECT_EQ(a.gate_bias, b.gate_bias);
+  EXPECT_EQ(a.layers, b.layers);
+  EXPECT_EQ(a.key_gate, b.key_gate);
+  EXPECT_EQ(a.key_gate_bias, b.key_gate_bias);
 }
 
 void ExpectEqual(const RetrievalProfile& a, const RetrievalProfile& b) {
@@ -137,6 +153,7 @@ void ExpectEqual(const RetrievalProfile& a, const RetrievalProfile& b) {
   EXPECT_EQ(a.lexical.weight, b.lexical.weight);
   EXPECT_EQ(a.lexical.k1, b.lexical.k1);
   EXPECT_EQ(a.lexical.b, b.lexical.b);
+  EXPECT_EQ(a.lexical.power, b.lexical.power);
   EXPECT_EQ(a.neighbour_weight, b.neighbour_weight);
   EXPECT_EQ(a.second_look.max_looks, b.second_look.max_looks);
   EXPECT_EQ(a.second_look.weight, b.second_look.weight);
@@ -319,6 +336,7 @@ TEST(ProfileTest, ValidationNamesWhatDoesNotFit) {
   refused([](RetrievalProfile* p) { p->attention.kernels[0].size = 4; }, "kernel of 4");
   refused([](RetrievalProfile* p) { p->attention.kernels[0].budget = 0; }, "budget of 0");
   refused([](RetrievalProfile* p) { p->lexical.b = 2; }, "lexical");
+  refused([](RetrievalProfile* p) { p->lexical.power = 0; }, "lexical");
   refused([](RetrievalProfile* p) { p->lexical.k1 = kNan; }, "lexical");
   refused([](RetrievalProfile* p) { p->lexical_postings = false; }, "without lexical_postings");
   refused([](RetrievalProfile* p) { p->second_look.max_looks = 17; }, "17 looks");
@@ -333,17 +351,54 @@ TEST(ProfileTest, ValidationNamesWhatDoesNotFit) {
   refused([](RetrievalProfile* p) { p->min_prompt = -1; }, "min_prompt");
 }
 
+TEST(ProfileTest, PooledHeadsRoundTripAndAreChecked) {
+  RetrievalProfile profile = FullProfile();
+  profile.scoring = RetrievalProfile::Scoring::kMaxSim;
+  profile.attention = {};
+  profile.heads = {Probe(1, 2, 3), PooledHead(3, {2, 8}, 4)};
+  const std::string path = Path("pooled");
+  ILRE_ASSERT_OK(SaveProfile(profile, path));
+  const absl::StatusOr<RetrievalProfile> loaded = LoadProfile(path);
+  ILRE_ASSERT_OK(loaded);
+  ExpectEqual(*loaded, profile);
+  EXPECT_EQ(loaded->EncodingFingerprint(), profile.EncodingFingerprint());
+  ILRE_ASSERT_OK(profile.Validate(Model()));
+  const auto refused = [&](const std::function<void(RetrievalProfile*)>& change) {
+    RetrievalProfile changed = profile;
+    change(&changed);
+    EXPECT_EQ(ErrorReason(changed.Validate(Model())), "BAD_PROFILE");
+  };
+  refused([](RetrievalProfile* p) { p->heads[1].layers = {2}; });  // half of what the weights are for
+  refused([](RetrievalProfile* p) { p->heads[1].layers = {8, 2}; });
+  refused([](RetrievalProfile* p) { p->heads[1].layers = {2, 9}; });
+  refused([](RetrievalProfile* p) { p->heads[1].layers.clear(); });
+  refused([](RetrievalProfile* p) { p->heads[1].key_gate.pop_back(); });
+  refused([](RetrievalProfile* p) { p->scoring = RetrievalProfile::Scoring::kAttention; });
+  const std::vector<std::function<void(RetrievalProfile*)>> changes = {
+      [](RetrievalProfile* p) {
+        p->heads[1].layers = {2, 7};
+      },
+      [](RetrievalProfile* p) { p->heads[1].key_gate[0] += 1; },
+      [](RetrievalProfile* p) { p->heads[1].key_gate_bias += 1; }};
+  for (const auto& change : changes) {  // what stored vectors depend on
+    RetrievalProfile changed = profile;
+    change(&changed);
+    EXPECT_NE(changed.EncodingFingerprint(), profile.EncodingFingerprint());
+  }
+}
+
 TEST(ProfileTest, HeadsShareTheirTaps) {
   RetrievalProfile profile;
-  profile.heads = {Probe(1, 2, 3), KeyHead(), Probe(2, 2, 5), KeyHead()};
-  std::vector<int> tap_of_head;
-  const std::vector<Tap> keys = profile.KeyTaps(&tap_of_head);
-  ASSERT_EQ(keys.size(), 2u);
-  EXPECT_EQ(tap_of_head, (std::vector<int>{0, 1, 0, 1}));
+  profile.heads = {Probe(1, 2, 3), KeyHead(), Probe(2, 2, 5), KeyHead(), PooledHead(3, {1, 2}, 4)};
+  std::vector<std::vector<int>> taps_of_head;
+  const std::vector<Tap> keys = profile.KeyTaps(&taps_of_head);
+  ASSERT_EQ(keys.size(), 3u);
+  EXPECT_EQ(taps_of_head, (std::vector<std::vector<int>>{{0}, {1}, {0}, {1}, {2, 0}}));
   EXPECT_EQ(keys[0].kind, Tap::Kind::kInput);
   EXPECT_EQ(keys[1].kind, Tap::Kind::kKey);
   EXPECT_EQ(profile.QueryTaps(nullptr)[1].kind, Tap::Kind::kQuery);
   EXPECT_EQ(profile.HeadFormats()[1], (HeadFormat{4, VectorType::kInt8}));
+  EXPECT_EQ(profile.HeadFormats()[4], (HeadFormat{4, VectorType::kInt8, true}));
 }
 
 }  // namespace

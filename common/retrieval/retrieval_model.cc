@@ -66,6 +66,42 @@ void RoundToBf16(std::vector<float>* values) {
   kernels::ConvertFromBf16(bits.data(), count, values->data());
 }
 
+// The taps that a head uses side by side: [n, width of all together]. One tap is taken as it is.
+const std::vector<float>& SideBySide(const std::vector<std::vector<float>>& taps, const std::vector<int>& of_head,
+                                     int64_t n, std::vector<float>* scratch) {
+  if (of_head.size() == 1) return taps[of_head[0]];
+  const int64_t hidden = static_cast<int64_t>(taps[of_head[0]].size()) / n;
+  scratch->resize(taps[of_head[0]].size() * of_head.size());
+  float* out = scratch->data();
+  for (int64_t token = 0; token < n; ++token) {
+    for (const int tap : of_head) out = std::copy_n(taps[tap].data() + token * hidden, hidden, out);
+  }
+  return *scratch;
+}
+
+float GateWeight(const std::vector<float>& gate, float bias, const float* x) {
+  float sum = bias;
+  for (size_t i = 0; i < gate.size(); ++i) sum += gate[i] * x[i];
+  return Softplus(sum);
+}
+
+// Adds each token's inputs, by its weight, to the part that it belongs to. starts: [n], or null for one part.
+// x: [n, width] -> [parts, width]
+std::vector<float> PoolParts(const std::vector<float>& x, int64_t n, const bool* starts, const std::vector<float>& gate,
+                             float gate_bias) {
+  const int64_t width = static_cast<int64_t>(gate.size());
+  const int parts = starts == nullptr ? 1 : CountParts(starts, static_cast<size_t>(n));
+  std::vector<float> sums(static_cast<size_t>(parts * width), 0.0f);
+  float* sum = sums.data();
+  for (int64_t token = 0; token < n; ++token) {
+    if (starts != nullptr && starts[token] && token > 0) sum += width;
+    const float* row = x.data() + token * width;
+    const float weight = GateWeight(gate, gate_bias, row);
+    for (int64_t i = 0; i < width; ++i) sum[i] += weight * row[i];
+  }
+  return sums;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RetrievalModel>> RetrievalModel::Create(const Decoder& decoder,
@@ -87,13 +123,14 @@ absl::Status RetrievalModel::Init(absl::string_view model_fingerprint, Retrieval
   profile_ = std::move(profile);
   model_fingerprint_ = std::string(model_fingerprint);
   encoding_fingerprint_ = profile_.EncodingFingerprint();
-  key_taps_ = profile_.KeyTaps(&key_tap_of_head_);
-  query_taps_ = profile_.QueryTaps(&query_tap_of_head_);
+  key_taps_ = profile_.KeyTaps(&key_taps_of_head_);
+  query_taps_ = profile_.QueryTaps(&query_taps_of_head_);
   const int64_t hidden = decoder_.config().hidden_size;
   for (const RetrievalHead& head : profile_.heads) {
-    const bool probe = head.kind == RetrievalHead::Kind::kProbe;
-    key_projections_.push_back(probe ? PackProjection(head.key_projection, head.dim, hidden) : kernels::PackedLinear());
-    query_projections_.push_back(probe ? PackProjection(head.query_projection, head.dim, hidden)
+    const bool probe = head.kind != RetrievalHead::Kind::kKey;
+    const int64_t width = hidden * static_cast<int64_t>(std::max<size_t>(1, head.layers.size()));
+    key_projections_.push_back(probe ? PackProjection(head.key_projection, head.dim, width) : kernels::PackedLinear());
+    query_projections_.push_back(probe ? PackProjection(head.query_projection, head.dim, width)
                                        : kernels::PackedLinear());
   }
   const std::vector<TokenId> prefix = tokenizer_.EncodeIds(profile_.prefix, SpecialTokens::kParse);
@@ -112,14 +149,24 @@ absl::Status RetrievalModel::Init(absl::string_view model_fingerprint, Retrieval
 }
 
 absl::StatusOr<std::vector<HeadVectors>> RetrievalModel::EncodeBlock(absl::Span<const TokenId> ids,
+                                                                     const bool* segment_starts,
                                                                      StreamState* state) const {
   std::vector<std::vector<float>> taps;
   ILRE_RETURN_IF_ERROR(decoder_.StreamBlock(ids, key_taps_, state, &taps));
   const int64_t n = static_cast<int64_t>(ids.size());
   std::vector<HeadVectors> vectors;
+  std::vector<float> scratch;
   for (size_t h = 0; h < profile_.heads.size(); ++h) {
     const RetrievalHead& head = profile_.heads[h];
-    const std::vector<float>& tap = taps[key_tap_of_head_[h]];
+    const std::vector<float>& tap = SideBySide(taps, key_taps_of_head_[h], n, &scratch);
+    if (head.kind == RetrievalHead::Kind::kPooled) {
+      const std::vector<float> sums = PoolParts(tap, n, segment_starts, head.key_gate, head.key_gate_bias);
+      const int64_t parts = static_cast<int64_t>(sums.size() / head.key_gate.size());
+      std::vector<float> projected(static_cast<size_t>(parts * head.dim));
+      key_projections_[h].Apply(sums.data(), parts, projected.data(), DefaultPool());
+      vectors.push_back(StoreAs(head.type, projected, head.dim));
+      continue;
+    }
     if (head.kind == RetrievalHead::Kind::kKey) {
       vectors.push_back(StoreAs(head.type, Columns(tap, n, int64_t{head.key_head} * head.dim, head.dim), head.dim));
       continue;
@@ -163,9 +210,10 @@ absl::StatusOr<EncodedQuestion> RetrievalModel::EncodeQuestion(absl::string_view
   encoded.word_hashes.erase(std::unique(encoded.word_hashes.begin(), encoded.word_hashes.end()),
                             encoded.word_hashes.end());
   const int64_t n = encoded.num_tokens;
+  std::vector<float> scratch;
   for (size_t h = 0; h < profile_.heads.size(); ++h) {
     const RetrievalHead& head = profile_.heads[h];
-    const std::vector<float>& tap = taps[query_tap_of_head_[h]];
+    const std::vector<float>& tap = SideBySide(taps, query_taps_of_head_[h], n, &scratch);
     QueryHead query{.dim = head.dim, .head_weight = head.weight};
     if (head.kind == RetrievalHead::Kind::kKey) {
       for (const int query_head : head.query_heads) {
@@ -174,15 +222,20 @@ absl::StatusOr<EncodedQuestion> RetrievalModel::EncodeQuestion(absl::string_view
       }
       for (float& x : query.vectors) x /= decoder_.config().ScoreDivisor();
       query.weights.assign(static_cast<size_t>(n) * head.query_heads.size(), 1.0f);
+    } else if (head.kind == RetrievalHead::Kind::kPooled) {
+      const std::vector<float> sum = PoolParts(tap, n, nullptr, head.gate, head.gate_bias);
+      query.vectors.resize(static_cast<size_t>(head.dim));
+      query_projections_[h].Apply(sum.data(), 1, query.vectors.data(), DefaultPool());
+      kernels::NormalizeRows(query.vectors.data(), 1, head.dim, query.vectors.data());
+      query.weights = {1.0f};
+      query.pooled = true;
     } else {
       query.vectors.resize(static_cast<size_t>(n * head.dim));
       query_projections_[h].Apply(tap.data(), n, query.vectors.data(), DefaultPool());
       kernels::NormalizeRows(query.vectors.data(), n, head.dim, query.vectors.data());
-      const int64_t hidden = static_cast<int64_t>(head.gate.size());
       for (int64_t token = 0; token < n; ++token) {
-        float gate = head.gate_bias;
-        for (int64_t i = 0; i < hidden; ++i) gate += head.gate[i] * tap[token * hidden + i];
-        query.weights.push_back(Softplus(gate));
+        const float* row = tap.data() + token * static_cast<int64_t>(head.gate.size());
+        query.weights.push_back(GateWeight(head.gate, head.gate_bias, row));
       }
     }
     if (profile_.arithmetic == StreamArithmetic::kInt8) RoundToBf16(&query.vectors);

@@ -17,10 +17,10 @@
 
 namespace ilre {
 
-// Stored form of the vectors of one head over some tokens.
+// Stored form of the vectors of one head over some tokens, or over the parts of segments in them.
 struct HeadVectors {
-  std::string bytes;          // [n, dim] bf16 bits or int8
-  std::vector<float> scales;  // [n] for kInt8, else empty
+  std::string bytes;          // [vectors, dim] bf16 bits or int8
+  std::vector<float> scales;  // [vectors] for kInt8, else empty
 };
 
 // A question, ready to be compared with stored vectors of one head.
@@ -29,6 +29,7 @@ struct QueryHead {
   float head_weight = 1;
   std::vector<float> vectors;  // [nq, dim]; for key heads already divided by sqrt(dim)
   std::vector<float> weights;  // [nq], how much each question token (and query head) counts
+  bool pooled = false;         // then nq is 1, and the vector's length is 1
   int num_vectors() const { return static_cast<int>(weights.size()); }
 };
 
@@ -56,8 +57,10 @@ class RetrievalModel {
   // The stream before the first block of any document.
   const StreamState& document_start() const { return document_start_; }
 
-  // Vectors of the next block: 1 to kBlockTokens ids; `state` advances. -> [profile heads]
-  absl::StatusOr<std::vector<HeadVectors>> EncodeBlock(absl::Span<const TokenId> ids, StreamState* state) const;
+  // Vectors of the next block: 1 to kBlockTokens ids, and [ids] whether a segment starts with each; `state` advances.
+  // -> [profile heads]
+  absl::StatusOr<std::vector<HeadVectors>> EncodeBlock(absl::Span<const TokenId> ids, const bool* segment_starts,
+                                                       StreamState* state) const;
 
   // INVALID_ARGUMENT for a question that is empty, not UTF-8, or of more than kMaxQuestionTokens tokens.
   absl::StatusOr<EncodedQuestion> EncodeQuestion(absl::string_view question) const;
@@ -74,7 +77,7 @@ class RetrievalModel {
   RetrievalProfile profile_;
   std::string model_fingerprint_, encoding_fingerprint_;
   std::vector<Tap> key_taps_, query_taps_;
-  std::vector<int> key_tap_of_head_, query_tap_of_head_;
+  std::vector<std::vector<int>> key_taps_of_head_, query_taps_of_head_;
   std::vector<kernels::PackedLinear> key_projections_, query_projections_;  // [heads]; empty ones for key heads
   StreamState document_start_, question_start_;  // after the prefix; after prefix and neutral passage
 };

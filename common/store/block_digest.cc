@@ -45,7 +45,7 @@ std::string BlockDigest(const BlockView& block) {
   hasher.Bytes(block.segment_bitmap());
   for (size_t h = 0; h < block.heads().size(); ++h) {
     hasher.Number(block.heads()[h].dim);
-    hasher.Number(static_cast<uint64_t>(block.heads()[h].type));
+    hasher.Number(static_cast<uint64_t>(block.heads()[h].type) + (block.heads()[h].pooled ? 0x100 : 0));
     hasher.Bytes(block.scales(static_cast<int>(h)));
     hasher.Bytes(block.vectors(static_cast<int>(h)));
   }

@@ -1,6 +1,7 @@
 // The bytes of a block. Layout in docs/formats.md: fixed header, head formats, ids, offsets, segment bits, scales,
 // vectors.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -19,6 +20,8 @@ namespace ilre {
 namespace {
 
 constexpr uint8_t kBlockVersion = 1;
+constexpr uint8_t kBlockVersionWithPooled = 2;  // of blocks that have a pooled head
+constexpr uint16_t kPooledBit = 0x100;          // of a head's type, in that version
 constexpr char kDamaged[] = "BLOCK_DAMAGED";
 constexpr uint32_t kMaxShortOffset = 0xFFFF;  // blocks with this much text or less store offsets in two bytes
 
@@ -32,12 +35,20 @@ size_t BitmapBytes(int num_tokens) { return (static_cast<size_t>(num_tokens) + 7
 
 size_t ElementBytes(VectorType type) { return type == VectorType::kBf16 ? 2 : 1; }
 
-size_t VectorBytes(const HeadFormat& head, int num_tokens) {
-  return static_cast<size_t>(head.dim) * ElementBytes(head.type) * static_cast<size_t>(num_tokens);
+size_t VectorBytes(const HeadFormat& head, int num_vectors) {
+  return static_cast<size_t>(head.dim) * ElementBytes(head.type) * static_cast<size_t>(num_vectors);
 }
 
-size_t ScaleBytes(const HeadFormat& head, int num_tokens) {
-  return head.type == VectorType::kInt8 ? sizeof(float) * static_cast<size_t>(num_tokens) : 0;
+size_t ScaleBytes(const HeadFormat& head, int num_vectors) {
+  return head.type == VectorType::kInt8 ? sizeof(float) * static_cast<size_t>(num_vectors) : 0;
+}
+
+bool AnyPooled(const std::vector<HeadFormat>& heads) {
+  return std::any_of(heads.begin(), heads.end(), [](const HeadFormat& head) { return head.pooled; });
+}
+
+int NumVectors(const BlockData& block, const HeadFormat& head) {
+  return head.pooled ? CountParts(block.segment_starts, block.ids.size()) : static_cast<int>(block.ids.size());
 }
 
 bool IsKnownHead(const HeadFormat& head) {
@@ -61,7 +72,6 @@ absl::Status ValidateTokens(const BlockData& block) {
 }
 
 absl::Status ValidateHeads(const BlockData& block) {
-  const int n = static_cast<int>(block.ids.size());
   const size_t heads = block.heads.size();
   if (heads > kMaxHeads) return Invalid(absl::StrCat(heads, " heads"));
   if (block.vectors.size() != heads) return Invalid(absl::StrCat("vectors of ", block.vectors.size(), " heads"));
@@ -71,6 +81,7 @@ absl::Status ValidateHeads(const BlockData& block) {
     if (!IsKnownHead(head)) {
       return Invalid(absl::StrCat("head ", h, " of dimension ", head.dim, " and type ", static_cast<int>(head.type)));
     }
+    const int n = NumVectors(block, head);
     if (block.vectors[h].size() != VectorBytes(head, n)) {
       return Invalid(absl::StrCat("head ", h, " has ", block.vectors[h].size(), " bytes of vectors"));
     }
@@ -87,7 +98,9 @@ absl::Status ValidateHeads(const BlockData& block) {
 size_t EncodedSize(const BlockData& block) {
   const int n = static_cast<int>(block.ids.size());
   size_t size = 64 + block.heads.size() * 4 + static_cast<size_t>(n) * 8 + BitmapBytes(n);
-  for (const HeadFormat& head : block.heads) size += VectorBytes(head, n) + ScaleBytes(head, n);
+  for (const HeadFormat& head : block.heads) {
+    size += VectorBytes(head, NumVectors(block, head)) + ScaleBytes(head, NumVectors(block, head));
+  }
   return size;
 }
 
@@ -103,6 +116,11 @@ void AppendTokens(const BlockData& block, int id_bytes, int end_bytes, std::stri
 
 }  // namespace
 
+int CountParts(const bool* segment_starts, size_t n) {
+  const auto starts = std::count(segment_starts, segment_starts + n, true);
+  return static_cast<int>(starts) + (n > 0 && !segment_starts[0] ? 1 : 0);
+}
+
 absl::StatusOr<std::string> EncodeBlock(const BlockData& block) {
   ILRE_RETURN_IF_ERROR(ValidateTokens(block));
   ILRE_RETURN_IF_ERROR(ValidateHeads(block));
@@ -110,7 +128,7 @@ absl::StatusOr<std::string> EncodeBlock(const BlockData& block) {
   const int end_bytes = EndBytes(block.ends.back());
   std::string value;
   value.reserve(EncodedSize(block));
-  AppendLittle<uint8_t>(&value, kBlockVersion);
+  AppendLittle<uint8_t>(&value, AnyPooled(block.heads) ? kBlockVersionWithPooled : kBlockVersion);
   AppendLittle<uint8_t>(&value, static_cast<uint8_t>(id_bytes));
   AppendLittle<uint8_t>(&value, static_cast<uint8_t>(end_bytes));
   AppendLittle<uint8_t>(&value, static_cast<uint8_t>(block.heads.size()));
@@ -119,7 +137,7 @@ absl::StatusOr<std::string> EncodeBlock(const BlockData& block) {
   AppendLittle<uint64_t>(&value, block.text_begin);
   for (const HeadFormat& head : block.heads) {
     AppendLittle<uint16_t>(&value, head.dim);
-    AppendLittle<uint16_t>(&value, static_cast<uint16_t>(head.type));
+    AppendLittle<uint16_t>(&value, static_cast<uint16_t>(static_cast<int>(head.type) | (head.pooled ? kPooledBit : 0)));
   }
   AppendTokens(block, id_bytes, end_bytes, &value);
   for (absl::Span<const float> scales : block.scales) {
@@ -133,17 +151,18 @@ absl::StatusOr<std::string> EncodeBlock(const BlockData& block) {
 // Reads one block, part by part, each checked against what is left of the value.
 class BlockParser {
  public:
-  BlockParser(absl::string_view key, absl::string_view body) : key_(key), reader_(body) {}
+  BlockParser(absl::string_view key, absl::string_view body, bool may_pool)
+      : key_(key), reader_(body), may_pool_(may_pool) {}
 
   absl::StatusOr<BlockView> Parse() {
     ILRE_RETURN_IF_ERROR(ParseHeader());
     ILRE_RETURN_IF_ERROR(ParseHeads());
     ILRE_RETURN_IF_ERROR(ParseTokens());
+    ILRE_RETURN_IF_ERROR(CheckBitmap());  // before parts are counted
     ILRE_RETURN_IF_ERROR(ParseVectors());
     if (!reader_.AtEnd()) return Damaged("bytes after its end");
     ILRE_RETURN_IF_ERROR(CheckIds());
     ILRE_RETURN_IF_ERROR(CheckOffsets());
-    ILRE_RETURN_IF_ERROR(CheckBitmap());
     return std::move(view_);
   }
 
@@ -173,9 +192,12 @@ class BlockParser {
     for (HeadFormat& head : view_.heads_) {
       uint16_t type = 0;
       if (!reader_.Read(&head.dim) || !reader_.Read(&type)) return Damaged("it ends within its head formats");
+      head.pooled = may_pool_ && (type & kPooledBit) != 0;
+      if (head.pooled) type &= static_cast<uint16_t>(~kPooledBit);
       head.type = static_cast<VectorType>(type);
       if (type > 0xFF || !IsKnownHead(head)) return Damaged("an unknown head format");
     }
+    if (may_pool_ && !AnyPooled(view_.heads_)) return Damaged("of a version that it does not need");
     return absl::OkStatus();
   }
 
@@ -193,12 +215,13 @@ class BlockParser {
     view_.scales_.resize(num_heads_);
     view_.vectors_.resize(num_heads_);
     for (size_t h = 0; h < num_heads_; ++h) {
-      if (!reader_.ReadBytes(ScaleBytes(view_.heads_[h], view_.num_tokens_), &view_.scales_[h])) {
+      if (!reader_.ReadBytes(ScaleBytes(view_.heads_[h], view_.num_vectors(static_cast<int>(h))), &view_.scales_[h])) {
         return Damaged("it ends within its scales");
       }
     }
     for (size_t h = 0; h < num_heads_; ++h) {
-      if (!reader_.ReadBytes(VectorBytes(view_.heads_[h], view_.num_tokens_), &view_.vectors_[h])) {
+      if (!reader_.ReadBytes(VectorBytes(view_.heads_[h], view_.num_vectors(static_cast<int>(h))),
+                             &view_.vectors_[h])) {
         return Damaged("it ends within its vectors");
       }
     }
@@ -253,11 +276,14 @@ class BlockParser {
   ByteReader reader_;
   BlockView view_;
   uint8_t num_heads_ = 0;
+  bool may_pool_ = false;
 };
 
 absl::StatusOr<BlockView> BlockView::Parse(absl::string_view key, absl::string_view value) {
-  ILRE_ASSIGN_OR_RETURN(absl::string_view body, OpenSealedRecord(key, value, kBlockVersion, kDamaged));
-  ILRE_ASSIGN_OR_RETURN(BlockView view, BlockParser(key, body).Parse());
+  const bool may_pool = value.empty() || static_cast<uint8_t>(value[0]) != kBlockVersion;
+  ILRE_ASSIGN_OR_RETURN(absl::string_view body,
+                        OpenSealedRecord(key, value, may_pool ? kBlockVersionWithPooled : kBlockVersion, kDamaged));
+  ILRE_ASSIGN_OR_RETURN(BlockView view, BlockParser(key, body, may_pool).Parse());
   view.value_ = value;
   return view;
 }
@@ -291,8 +317,14 @@ bool BlockView::starts_segment(int token) const {
   return (static_cast<unsigned char>(segment_bitmap_[static_cast<size_t>(token) / 8]) >> (token % 8) & 1) != 0;
 }
 
-float BlockView::scale(int head, int token) const {
-  return LoadLittle<float>(scales_[static_cast<size_t>(head)].data() + static_cast<size_t>(token) * sizeof(float));
+int BlockView::num_parts() const {
+  int parts = starts_segment(0) ? 0 : 1;
+  for (const char bits : segment_bitmap_) parts += std::popcount(static_cast<unsigned char>(bits));
+  return parts;
+}
+
+float BlockView::scale(int head, int vector) const {
+  return LoadLittle<float>(scales_[static_cast<size_t>(head)].data() + static_cast<size_t>(vector) * sizeof(float));
 }
 
 }  // namespace ilre

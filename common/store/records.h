@@ -31,6 +31,9 @@ enum class VectorType : uint8_t {
 struct HeadFormat {
   uint16_t dim = 0;
   VectorType type = VectorType::kBf16;
+  // One vector for each segment's part in the block (what runs on from the block before, if anything does, and what
+  // begins at each start) in place of one for each token. The parts' vectors of one segment are added up.
+  bool pooled = false;
   friend bool operator==(const HeadFormat&, const HeadFormat&) = default;
 };
 
@@ -45,9 +48,9 @@ struct BlockData {
   // [n] whether a segment (a sentence, a line) starts with this token. A segment runs to the next start, across blocks.
   const bool* segment_starts = nullptr;
   std::vector<HeadFormat> heads;
-  // [heads]: the vectors of all n tokens of one head, row-major [n, dim], bf16 bits or int8.
+  // [heads]: the vectors of one head, row-major [n, dim], bf16 bits or int8; of a pooled head [parts, dim].
   std::vector<absl::string_view> vectors;
-  std::vector<absl::Span<const float>> scales;  // [heads]: [n] for kInt8, else empty
+  std::vector<absl::Span<const float>> scales;  // [heads]: one for each vector for kInt8, else empty
 };
 
 // A stored block, checked, as views into the value's bytes: valid as long as those are. Vectors are not aligned.
@@ -69,9 +72,12 @@ class BlockView {
   // [ceil(n / 8)], bit t % 8 of byte t / 8 is starts_segment(t).
   absl::string_view segment_bitmap() const { return segment_bitmap_; }
   const std::vector<HeadFormat>& heads() const { return heads_; }
-  absl::string_view vectors(int head) const { return vectors_[head]; }  // [n, dim] bf16 bits or int8
-  float scale(int head, int token) const;                               // kInt8 only
-  absl::string_view scales(int head) const { return scales_[head]; }    // kInt8 only: [n] float bits
+  int num_parts() const;  // of segments
+  // [num_vectors(head), dim] bf16 bits or int8
+  absl::string_view vectors(int head) const { return vectors_[head]; }
+  int num_vectors(int head) const { return heads_[head].pooled ? num_parts() : num_tokens_; }
+  float scale(int head, int vector) const;                            // kInt8 only
+  absl::string_view scales(int head) const { return scales_[head]; }  // kInt8 only: [num_vectors(head)] float bits
 
   // The stored value that this is a view of.
   absl::string_view value() const { return value_; }
@@ -89,6 +95,9 @@ class BlockView {
   std::vector<HeadFormat> heads_;
   std::vector<absl::string_view> vectors_, scales_;
 };
+
+// Parts of segments in a block of n tokens: one for each start, and one before them unless the first token starts one.
+int CountParts(const bool* segment_starts, size_t n);
 
 // The value to store under BlockKey(block.document_uid, block.block). The same block always gives the same bytes.
 // INVALID_ARGUMENT with reason INVALID_BLOCK, naming what is wrong, for a block that BlockView would not read.

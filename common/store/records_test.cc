@@ -53,9 +53,11 @@ DocumentRow SizedRow() {
 std::vector<Sample> Samples() {
   Random random(3);
   const OwnedBlock block = RandomBlock(&random, 9, {{3, VectorType::kBf16}, {2, VectorType::kInt8}});
+  const OwnedBlock pooled = RandomBlock(&random, 30, {{3, VectorType::kBf16, true}, {2, VectorType::kInt8, true}});
   const std::string row_key = DocumentRowKey("books", "moby-dick"), sized_key = DocumentRowKey("t.books", "moby-dick");
   return {
       {RecordKind::kBlock, "BLOCK_DAMAGED", BlockKey(5, 6), Encoded(block, 5, 6)},
+      {RecordKind::kBlock, "BLOCK_DAMAGED", BlockKey(5, 7), Encoded(pooled, 5, 7)},
       {RecordKind::kLexical, "LEXICAL_DAMAGED", LexicalKey(5, 6), EncodeLexical(LexicalKey(5, 6), block.lexical)},
       {RecordKind::kDocumentRow, "ROW_DAMAGED", row_key, EncodeDocumentRow(row_key, SampleRow())},
       {RecordKind::kDocumentRow, "ROW_DAMAGED", sized_key, EncodeDocumentRow(sized_key, SizedRow())},
@@ -72,6 +74,42 @@ void ExpectDamaged(const Sample& sample, absl::string_view key, absl::string_vie
   const absl::Status status = ParseAndReencode(sample.kind, key, value, &again);
   EXPECT_THAT(status, StatusIs(absl::StatusCode::kDataLoss));
   EXPECT_EQ(ErrorReason(status), sample.reason);
+}
+
+// Pooled heads have as many vectors as there are parts of segments, whether or not one runs on from the block before.
+TEST(BlockTest, PooledHeadsHaveOneVectorForEachPart) {
+  Random random(4);
+  const std::vector<HeadFormat> heads = {
+      {3, VectorType::kInt8, true}, {2, VectorType::kBf16}, {4, VectorType::kBf16, true}};
+  for (const bool runs_on : {false, true}) {
+    OwnedBlock block = RandomBlock(&random, 11, heads);
+    block.starts = {static_cast<char>(runs_on ? 0 : 1), 0, 0, 1, 0, 0, 0, 0, 1, 1, 0};
+    const size_t parts = 4;
+    block.scales[0].assign(parts, 0.5f);
+    block.vectors[0].assign(parts * 3, '\x11');
+    block.vectors[2].assign(parts * 4 * 2, '\x22');
+    const std::string key = BlockKey(5, 6), value = Encoded(block, 5, 6);
+    EXPECT_EQ(value[0], 2);  // version
+    ILRE_ASSERT_OK_AND_ASSIGN(const BlockView view, BlockView::Parse(key, value));
+    EXPECT_TRUE(SameBlock(view, block.View(5, 6, 99, 1000)));
+    EXPECT_EQ(view.num_parts(), 4);
+    EXPECT_EQ(view.num_vectors(0), 4);
+    EXPECT_EQ(view.num_vectors(1), 11);
+    block.vectors[2].push_back('x');
+    EXPECT_EQ(ErrorReason(EncodeBlock(block.View(5, 6, 99, 1000)).status()), "INVALID_BLOCK");
+  }
+}
+
+// A block without pooled heads is of version 1, byte for byte as ever, and is refused under the number of version 2.
+TEST(BlockTest, OneBlockHasOneVersion) {
+  Random random(5);
+  const std::string key = BlockKey(5, 6);
+  std::string value = Encoded(RandomBlock(&random, 11, {{2, VectorType::kBf16}}), 5, 6);
+  EXPECT_EQ(value[0], 1);
+  value[0] = 2;
+  value.resize(value.size() - sizeof(uint64_t));
+  SealRecord(key, &value);
+  EXPECT_EQ(ErrorReason(BlockView::Parse(key, value).status()), "BLOCK_DAMAGED");
 }
 
 TEST(RecordsTest, WhatIsEncodedIsParsed) {
@@ -132,7 +170,7 @@ TEST(RecordsTest, ALaterVersionIsUnknownAndNotDamaged) {
     std::string again;
     const absl::Status status = ParseAndReencode(sample.kind, sample.key, value, &again);
     EXPECT_EQ(ErrorReason(status), "FORMAT_UNKNOWN");
-    const bool has_two = sample.kind == RecordKind::kDocumentRow;
+    const bool has_two = sample.kind == RecordKind::kDocumentRow || sample.kind == RecordKind::kBlock;
     EXPECT_THAT(status.message(), ::testing::AllOf(::testing::HasSubstr("version 3;"),
                                                    ::testing::HasSubstr(has_two ? "version 2" : "version 1")));
   }

@@ -46,7 +46,8 @@ void FillLexical(Random* random, OwnedBlock* block) {
 
 void FillVectors(Random* random, OwnedBlock* block) {
   for (const HeadFormat& head : block->heads) {
-    const size_t n = block->ids.size();
+    const auto* starts = reinterpret_cast<const bool*>(block->starts.data());
+    const size_t n = head.pooled ? static_cast<size_t>(CountParts(starts, block->starts.size())) : block->ids.size();
     std::string bytes(n * head.dim * (head.type == VectorType::kBf16 ? 2 : 1), '\0');
     for (size_t at = 0; at < bytes.size(); at += 8) {
       const uint64_t value = random->Next();

@@ -31,7 +31,8 @@ std::string ReencodeBlock(const BlockView& view) {
   std::vector<std::vector<float>> scales(view.heads().size());
   for (size_t h = 0; h < scales.size(); ++h) {
     const bool scaled = view.heads()[h].type == VectorType::kInt8;
-    for (size_t t = 0; scaled && t < n; ++t) scales[h].push_back(view.scale(static_cast<int>(h), static_cast<int>(t)));
+    const int head = static_cast<int>(h);
+    for (int v = 0; scaled && v < view.num_vectors(head); ++v) scales[h].push_back(view.scale(head, v));
     block.scales.emplace_back(scales[h]);
     block.vectors.push_back(view.vectors(static_cast<int>(h)));
   }

@@ -117,8 +117,8 @@ TEST(EncodingTest, VectorsAreTheProfilesOwn) {
   const Corpus corpus;
   const RetrievalProfile& profile = corpus.model().profile();
   const PlainDocument& document = corpus.plain()[0];
-  std::vector<int> tap_of_head;
-  const std::vector<Tap> taps = profile.KeyTaps(&tap_of_head);
+  std::vector<std::vector<int>> taps_of_head;
+  const std::vector<Tap> taps = profile.KeyTaps(&taps_of_head);
   StreamState state = corpus.model().document_start();
   for (uint32_t first = 0; first < 4 * kBlockTokens; first += kBlockTokens) {
     std::vector<std::vector<float>> outputs;
@@ -126,7 +126,7 @@ TEST(EncodingTest, VectorsAreTheProfilesOwn) {
     ILRE_ASSERT_OK(Engine().decoder().StreamBlock(ids, taps, &state, &outputs));
     for (size_t h = 0; h < profile.heads.size(); ++h) {
       const RetrievalHead& head = profile.heads[h];
-      const std::vector<float>& tap = outputs[static_cast<size_t>(tap_of_head[h])];
+      const std::vector<float>& tap = outputs[static_cast<size_t>(taps_of_head[h][0])];
       const size_t width = tap.size() / kBlockTokens, dim = static_cast<size_t>(head.dim);
       for (size_t token = 0; token < kBlockTokens; ++token) {
         std::vector<double> expected(dim, 0);
@@ -153,6 +153,69 @@ TEST(EncodingTest, VectorsAreTheProfilesOwn) {
   }
 }
 
+void AddPooledHeads(RetrievalProfile* p) {
+  Random random(11);
+  p->heads.insert(p->heads.begin() + 1, RandomPooled(Engine().config(), &random, {1, 2}, 12, VectorType::kInt8));
+  p->heads.push_back(RandomPooled(Engine().config(), &random, {2}, 20, VectorType::kBf16));
+  p->heads.back().weight = 0.6f;
+}
+
+// A segment's vector is the weighted sum of its tokens' inputs, projected, wherever blocks cut it.
+TEST(EncodingTest, PooledVectorsAreTheProfilesOwn) {
+  const Corpus corpus(AddPooledHeads);
+  const RetrievalHead& head = corpus.model().profile().heads[1];
+  const PlainDocument& document = corpus.plain()[0];
+  const std::vector<Tap> taps = {{Tap::Kind::kInput, 1}, {Tap::Kind::kInput, 2}};
+  StreamState state = corpus.model().document_start();
+  std::vector<std::vector<float>> inputs;  // [tokens][both layers]
+  for (uint32_t first = 0; first < document.num_tokens(); first += kBlockTokens) {
+    std::vector<std::vector<float>> outputs;
+    const auto ids = absl::MakeConstSpan(document.ids).subspan(first, kBlockTokens);
+    ILRE_ASSERT_OK(Engine().decoder().StreamBlock(ids, taps, &state, &outputs));
+    const size_t hidden = outputs[0].size() / ids.size();
+    for (size_t token = 0; token < ids.size(); ++token) {
+      std::vector<float>& row = inputs.emplace_back();
+      for (const auto& tap : outputs) row.insert(row.end(), &tap[token * hidden], &tap[token * hidden] + hidden);
+    }
+  }
+  int across_blocks = 0;
+  for (size_t segment = 0; segment < document.starts.size(); ++segment) {
+    const uint32_t begin = document.starts[segment], end = document.segment_end(segment);
+    across_blocks += begin / kBlockTokens != (end - 1) / kBlockTokens;
+    std::vector<double> sum(head.key_gate.size(), 0);
+    for (uint32_t token = begin; token < end; ++token) {
+      double gate = head.key_gate_bias;
+      for (size_t i = 0; i < sum.size(); ++i) gate += head.key_gate[i] * inputs[token][i];
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += std::log1p(std::exp(gate)) * inputs[token][i];
+    }
+    std::vector<double> expected(static_cast<size_t>(head.dim), 0);
+    double largest = 0;
+    for (size_t d = 0; d < expected.size(); ++d) {
+      for (size_t i = 0; i < sum.size(); ++i) expected[d] += head.key_projection[d * sum.size() + i] * sum[i];
+      largest = std::max(largest, std::fabs(expected[d]));
+    }
+    for (size_t d = 0; d < expected.size(); ++d) {
+      ASSERT_NEAR(document.vectors[1][segment][d], expected[d], 0.03 * largest) << segment << " " << d;
+    }
+  }
+  EXPECT_GT(across_blocks, 3);
+}
+
+// A block holds parts of segments, and so fewer vectors than tokens.
+TEST(EncodingTest, PooledHeadsTakeOneVectorAPart) {
+  const Corpus corpus(AddPooledHeads);
+  int blocks = 0;
+  ILRE_ASSERT_OK(corpus.store().VisitBlocks(corpus.rows()[0], 0, corpus.rows()[0].num_blocks,
+                                            [&](const BlockView& block) -> absl::Status {
+                                              EXPECT_EQ(block.num_vectors(0), block.num_tokens());
+                                              EXPECT_EQ(block.num_vectors(1), block.num_parts());
+                                              EXPECT_LT(block.num_parts() * 3, block.num_tokens());
+                                              ++blocks;
+                                              return absl::OkStatus();
+                                            }));
+  EXPECT_GT(blocks, 10);
+}
+
 struct MaxSimCase {
   const char* name;
   TinyEngine::Change change;
@@ -172,10 +235,15 @@ TEST_P(MaxSimTest, ScoresAreAsDefined) {
 
 INSTANTIATE_TEST_SUITE_P(
     Profiles, MaxSimTest,
-    ::testing::Values(MaxSimCase{"vectors", [](RetrievalProfile*) {}},
+    ::testing::Values(MaxSimCase{"vectors", [](RetrievalProfile*) {}}, MaxSimCase{"pooled", AddPooledHeads},
                       MaxSimCase{"long_segments", [](RetrievalProfile* p) { p->max_segment = 3000; }},
                       MaxSimCase{"one_token_segments", [](RetrievalProfile* p) { p->max_segment = 1; }},
                       MaxSimCase{"lexical", [](RetrievalProfile* p) { p->lexical = {.weight = 0.7f}; }},
+                      MaxSimCase{"lexical_squared",
+                                 [](RetrievalProfile* p) {
+                                   p->lexical = {.weight = 2, .power = 2};
+                                   AddPooledHeads(p);
+                                 }},
                       MaxSimCase{"lexical_alone",
                                  [](RetrievalProfile* p) {
                                    p->lexical = {.weight = 1, .k1 = 1.5f, .b = 0.75f};

@@ -33,8 +33,23 @@ void AddBlock(const BlockView& block, PlainDocument* document) {
     document->ids.push_back(block.id(token));
     document->ends.push_back(block.text_begin() + block.token_end(token));
     for (size_t h = 0; h < block.heads().size(); ++h) {
+      if (block.heads()[h].pooled) continue;
       std::vector<double>& vector = document->vectors[h].emplace_back();
       for (int i = 0; i < block.heads()[h].dim; ++i) vector.push_back(Element(block, static_cast<int>(h), token, i));
+    }
+  }
+}
+
+// The parts of segments in a block: added to the segment that was open, or of their own.
+void AddPooled(const BlockView& block, size_t segments_before, PlainDocument* document) {
+  for (size_t h = 0; h < block.heads().size(); ++h) {
+    if (!block.heads()[h].pooled) continue;
+    size_t segment = segments_before - (block.starts_segment(0) ? 0 : 1);
+    for (int part = 0; part < block.num_parts(); ++part, ++segment) {
+      document->vectors[h].resize(segment + 1, std::vector<double>(block.heads()[h].dim, 0));
+      for (int i = 0; i < block.heads()[h].dim; ++i) {
+        document->vectors[h][segment][static_cast<size_t>(i)] += Element(block, static_cast<int>(h), part, i);
+      }
     }
   }
 }
@@ -46,10 +61,19 @@ double Dot(const float* query, const std::vector<double>& key) {
 }
 
 // Sum over heads, mean over question vectors, maximum over tokens.
-double SegmentMaxSim(const PlainDocument& document, uint32_t begin, uint32_t end, const EncodedQuestion& question) {
+// Of a pooled head the cosine.
+double SegmentMaxSim(const PlainDocument& document, size_t segment, const EncodedQuestion& question) {
+  const uint32_t begin = document.starts[segment], end = document.segment_end(segment);
   double score = 0;
   for (size_t h = 0; h < question.heads.size(); ++h) {
     const QueryHead& head = question.heads[h];
+    if (head.pooled) {
+      const std::vector<double>& vector = document.vectors[h][segment];
+      double squares = 0;
+      for (const double x : vector) squares += x * x;
+      score += head.head_weight * Dot(head.vectors.data(), vector) / std::sqrt(squares);
+      continue;
+    }
     double sum = 0, weights = 0;
     for (int q = 0; q < head.num_vectors(); ++q) {
       double best = -std::numeric_limits<double>::infinity();
@@ -107,7 +131,9 @@ PlainDocument ReadPlain(const KeyStoreReader& store, const DocumentRow& row) {
   PlainDocument document;
   const absl::Status visited = store.VisitBlocks(row, 0, row.num_blocks, [&](const BlockView& block) {
     document.vectors.resize(block.heads().size());
+    const size_t segments_before = document.starts.size();
     AddBlock(block, &document);
+    AddPooled(block, segments_before, &document);
     return absl::OkStatus();
   });
   ILRE_CHECK(visited.ok());
@@ -146,13 +172,14 @@ std::vector<ScoredSegment> OracleMaxSim(absl::Span<const PlainDocument> document
     const PlainDocument& document = documents[d];
     for (size_t i = 0; i < document.starts.size(); ++i) {
       segments.push_back({d, document.starts[i], document.segment_end(i), 0});
-      scores.push_back(SegmentMaxSim(document, segments.back().begin, segments.back().end, question));
+      scores.push_back(SegmentMaxSim(document, i, question));
     }
     for (auto& segment : SegmentWords(document)) words.push_back(std::move(segment));
   }
   if (profile.lexical.weight > 0) {
     const std::vector<double> bm25 = OracleBm25(words, question.word_hashes, profile.lexical.k1, profile.lexical.b);
-    for (size_t i = 0; i < scores.size(); ++i) scores[i] += profile.lexical.weight * bm25[i];
+    for (size_t i = 0; i < scores.size(); ++i)
+      scores[i] += profile.lexical.weight * std::pow(bm25[i], profile.lexical.power);
   }
   for (size_t i = 0; i < segments.size(); ++i) {
     const bool first = i == 0 || segments[i - 1].document != segments[i].document;

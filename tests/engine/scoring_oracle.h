@@ -18,7 +18,7 @@ struct PlainDocument {
   std::vector<TokenId> ids;                               // [n]
   std::vector<uint64_t> ends;                             // [n] byte offset after each token
   std::vector<uint32_t> starts;                           // tokens at which segments start
-  std::vector<std::vector<std::vector<double>>> vectors;  // [heads][n][dim]
+  std::vector<std::vector<std::vector<double>>> vectors;  // [heads][n][dim]; of a pooled head [heads][segments][dim]
   std::string text;
 
   uint32_t num_tokens() const { return static_cast<uint32_t>(ids.size()); }

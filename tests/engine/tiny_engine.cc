@@ -58,6 +58,19 @@ RetrievalHead RandomProbe(const ModelConfig& model, Random* random, int layer, i
   return head;
 }
 
+RetrievalHead RandomPooled(const ModelConfig& model, Random* random, std::vector<int> layers, int dim,
+                           VectorType type) {
+  const auto width = static_cast<size_t>(model.hidden_size) * layers.size();
+  RetrievalHead head{.kind = RetrievalHead::Kind::kPooled, .layers = std::move(layers), .dim = dim, .type = type};
+  head.key_projection = RandomVector(random, static_cast<size_t>(dim) * width);
+  head.query_projection = RandomVector(random, static_cast<size_t>(dim) * width);
+  head.gate = RandomVector(random, width);
+  head.gate_bias = 0.25f;
+  head.key_gate = RandomVector(random, width);
+  head.key_gate_bias = -0.5f;
+  return head;
+}
+
 RetrievalProfile RandomProfile(const ModelConfig& model, uint64_t seed) {
   Random random(seed);
   RetrievalProfile profile;

@@ -22,6 +22,8 @@ namespace ilre {
 std::vector<float> RandomVector(Random* random, size_t size);
 RetrievalHead RandomProbe(const ModelConfig& model, Random* random, int layer, int dim, VectorType type);
 
+RetrievalHead RandomPooled(const ModelConfig& model, Random* random, std::vector<int> layers, int dim, VectorType type);
+
 // Three heads of every kind: a probe in bf16, key heads with two query heads in int8, and a probe in int8 over the last
 // layer's output. Short window and segments, so that little text has many of both.
 RetrievalProfile RandomProfile(const ModelConfig& model, uint64_t seed);

@@ -36,10 +36,11 @@ std::string GoldenBlock(uint32_t block, int n, int32_t id_step, uint32_t end_ste
   std::vector<std::vector<float>> scales;
   for (const HeadFormat& head : data.heads) {
     const bool int8 = head.type == VectorType::kInt8;
-    vectors.emplace_back(static_cast<size_t>(n) * head.dim * (int8 ? 1 : 2), '\0');
+    const int count = head.pooled ? CountParts(starts.get(), static_cast<size_t>(n)) : n;
+    vectors.emplace_back(static_cast<size_t>(count) * head.dim * (int8 ? 1 : 2), '\0');
     for (size_t i = 0; i < vectors.back().size(); ++i) vectors.back()[i] = static_cast<char>(i * 31 + 7);
     scales.emplace_back();
-    for (int t = 0; int8 && t < n; ++t) scales.back().push_back(static_cast<float>(t) / 8.0f);
+    for (int t = 0; int8 && t < count; ++t) scales.back().push_back(static_cast<float>(t) / 8.0f);
   }
   data.vectors.assign(vectors.begin(), vectors.end());
   data.scales.assign(scales.begin(), scales.end());
@@ -99,6 +100,9 @@ std::vector<GoldenRecord> MakeGoldenRecords() {
       {"block_v1_int8", RecordKind::kBlock, BlockKey(kUid, 1),
        GoldenBlock(1, 3, 400'000, 40'000, {{5, VectorType::kInt8}, {2, VectorType::kBf16}})},
       {"block_v1_wide_ids", RecordKind::kBlock, BlockKey(kUid, 2), GoldenBlock(2, 9, 200'000'000, 1, {})},
+      {"block_v2", RecordKind::kBlock, BlockKey(kUid, 3),
+       GoldenBlock(3, 12, 1000, 4,
+                   {{3, VectorType::kInt8, true}, {2, VectorType::kBf16}, {4, VectorType::kBf16, true}})},
       {"lexical_v1", RecordKind::kLexical, LexicalKey(kUid, 0), EncodeLexical(LexicalKey(kUid, 0), GoldenLexical())},
       {"row_v1_ready", RecordKind::kDocumentRow, row_key, EncodeDocumentRow(row_key, GoldenRow())},
       {"row_v1_failed", RecordKind::kDocumentRow, failed_key, EncodeDocumentRow(failed_key, GoldenFailedRow())},
