@@ -75,7 +75,10 @@ absl::StatusOr<std::string> ModelPath(const Settings& settings) {
 absl::StatusOr<std::string> ProfilePath(const Settings& settings, const std::string& model_fingerprint) {
   if (!settings.profile.empty()) return settings.profile;
   if (std::string path = Environment("ILRE_PROFILE"); !path.empty()) return path;
-  for (const std::string& path : ResourceFiles("profiles", ".json")) {
+  // A model's default has the shortest name; its others have one more part: NAME.best.json.
+  std::vector<std::string> paths = ResourceFiles("profiles", ".json");
+  std::stable_sort(paths.begin(), paths.end(), [](const auto& a, const auto& b) { return a.size() < b.size(); });
+  for (const std::string& path : paths) {
     const absl::StatusOr<std::string> text = ReadFile(path, 1 << 20);
     if (!text.ok()) continue;
     const auto json = nlohmann::json::parse(*text, nullptr, false);

@@ -1,0 +1,168 @@
+"""Texts without labels for pooled probes, and what a sentence-embedding model says of them.
+
+    apt-get download wordnet-base anarchism dict-foldoc dict-gcide; for each: dpkg-deb -x PACKAGE.deb PACKAGES
+    PYTHONPATH=bench python3 -m harness.pooled_texts make PACKAGES texts.json
+    build/release/bin/layer_inputs MODEL PROFILE texts.json texts        # writes texts.bin and texts.json's shape
+    PYTHONPATH=bench python3 -m harness.pooled_texts teach texts.json MINILM teacher
+
+Sentences are made of dictionary entries (WordNet, GCIDE, FOLDOC) and of a long book of questions and answers; questions
+of WordNet's glosses and synonyms, which ask for a thing in other words, and of the book's headings. Everything is drawn
+with seed 0.
+"""
+
+import argparse
+import glob
+import gzip
+import html
+import json
+import pathlib
+import random
+import re
+from typing import Any
+
+LAYERS = (2, 8, 12, 16)  # whose inputs are written
+ENTRIES, ENTRIES_A_TEXT = 14_000, 200
+# Sentences that the teacher reads: of each text of WordNet's, and of the three others. The rest is context.
+TAUGHT, TAUGHT_OF_OTHERS = 60, (1600, 400, 500)
+MIN_CHARACTERS, MAX_CHARACTERS = 15, 450
+BATCH, MAX_TOKENS = 64, 128
+
+
+def make(packages: pathlib.Path) -> dict[str, Any]:
+    rng = random.Random(0)
+    texts, questions = _wordnet(packages / "usr/share/wordnet", rng)
+    book, headings = _book(packages / "usr/share/doc/anarchism/html", rng)
+    texts += [book, _foldoc(packages / "usr/share/dictd/foldoc.dict.dz", rng)]
+    texts.append(_gcide(packages / "usr/share/dictd/gcide.dict.dz", rng))
+    return {"layers": list(LAYERS), "documents": texts, "questions": questions + headings}
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _wordnet(folder: pathlib.Path, rng: random.Random) -> tuple[list[str], list[str]]:
+    entries = []
+    for part in ("noun", "verb", "adj"):
+        for line in (folder / f"data.{part}").read_text(encoding="utf-8").splitlines():
+            if line.startswith("  "):
+                continue  # the licence
+            head, _, gloss = line.partition("|")
+            fields = head.split()
+            words = [fields[4 + 2 * i].replace("_", " ") for i in range(int(fields[3], 16))]
+            parts = [piece.strip() for piece in gloss.strip().split(";")]
+            examples = [piece.strip('" ') for piece in parts if piece.startswith('"')]
+            meaning = "; ".join(piece for piece in parts if not piece.startswith('"'))
+            entries.append((part, [re.sub(r"\(\w+\)", "", word) for word in words], meaning, examples))
+    rng.shuffle(entries)
+    frames = {
+        "noun": ["{W} means {d}.", "{W} is {d}.", "By {w} we mean {d}.", "{d} is called {w}."],
+        "verb": ["To {w} is to {d}.", "{W}: {d}."],
+        "adj": ["{W} means {d}.", "Something {w} is {d}."],
+    }
+    by_synonym = ["What does {o} mean?", "What is {o}?", "How would you explain {o}?"]
+    by_gloss = ["What do we call {d}?", "Which word stands for {d}?", "What is the name of {d}?", "Who or what is {d}?"]
+    lines, questions = [], []
+    for part, words, meaning, examples in entries[:ENTRIES]:
+        line = _capital(rng.choice(frames[part]).format(W=_capital(words[0]), w=words[0], d=meaning))
+        if examples and rng.random() < 0.7:
+            example = rng.choice(examples)
+            line += " " + _capital(example) + ("" if example[-1:] in ".!?" else ".")
+        lines.append(line)
+        if rng.random() < 0.35:
+            frame = rng.choice(by_synonym if len(words) > 1 else by_gloss)
+            questions.append(frame.format(o=words[-1], d=meaning))
+    return [" ".join(lines[i : i + ENTRIES_A_TEXT]) for i in range(0, len(lines), ENTRIES_A_TEXT)], questions
+
+
+def _book(folder: pathlib.Path, rng: random.Random) -> tuple[str, list[str]]:
+    files = sorted(glob.glob(str(folder / "*.html")))
+    rng.shuffle(files)
+    paragraphs, headings = [], []
+    for file in files:
+        page = pathlib.Path(file).read_text(encoding="utf-8", errors="replace")
+        headings += [_plain(match) for match in re.findall(r"(?s)<h[1-4]>(.*?)</h[1-4]>", page)]
+        page = re.sub(r"(?s)<(script|style|head).*?</\1>", "", page)
+        paragraphs += [re.sub(r"\s+", " ", _plain(p)) for p in re.split(r"(?i)</?p>|<br>|</h\d>|</?blockquote>", page)]
+    paragraphs = [paragraph for paragraph in paragraphs if 200 < len(paragraph) < 1500]
+    rng.shuffle(paragraphs)
+    asked = [re.sub(r"^[A-Z]?[\d.]+\s*", "", heading) for heading in headings if heading.endswith("?")]
+    return "\n\n".join(paragraphs[:600]), asked[:300]
+
+
+def _plain(markup: str) -> str:
+    return html.unescape(re.sub("<[^>]+>", "", markup)).strip()
+
+
+def _foldoc(file: pathlib.Path, rng: random.Random) -> str:
+    entries = re.split(r"\n\n(?=\S)", gzip.open(file).read().decode("utf-8", "replace"))
+    entries = [re.sub(r"\s+", " ", re.sub(r"[{}]", "", entry)).strip() for entry in entries]
+    entries = [entry for entry in entries if 150 < len(entry) < 1500 and ">" in entry[:120]]
+    entries = [re.sub(r"\s*\([\d-]+\)$", "", re.sub("<[^>]*>", "", entry)) for entry in entries]
+    rng.shuffle(entries)
+    return "\n\n".join(entries[:220])
+
+
+def _gcide(file: pathlib.Path, rng: random.Random) -> str:
+    text = gzip.open(file).read().decode("utf-8", "replace")
+    entries = re.findall(r"(?s)(?:\d\.|\])\s+((?:[A-Z][^\[\]{}]{120,500}?)\.)\s*(?:\n|\[)", text)
+    entries = [re.sub(r"\s+", " ", re.sub(r"[{}]", "", entry)) for entry in entries]
+    rng.shuffle(entries)
+    return "\n".join(entries[:900])
+
+
+def sentences(text: str) -> list[str]:
+    return [s.strip() for s in re.split(r"(?<=[.!?])[\"')\]}]*\s+|\n+", text) if s.strip()]
+
+
+def to_teach(made: dict[str, Any]) -> list[str]:
+    """The questions and the sentences that the teacher reads, shortest first."""
+    texts = list(made["questions"])
+    others = len(made["documents"]) - len(TAUGHT_OF_OTHERS)
+    for number, document in enumerate(made["documents"]):
+        count = TAUGHT if number < others else TAUGHT_OF_OTHERS[number - others]
+        texts += [s for s in sentences(document)[:count] if MIN_CHARACTERS < len(s) < MAX_CHARACTERS]
+    return sorted(set(texts), key=lambda text: (len(text), text))
+
+
+def teach(texts: list[str], folder: pathlib.Path) -> Any:
+    """-> [texts, dimensions] float16, as minilm.SentenceVectors gives them, computed in bfloat16."""
+    import torch  # pylint: disable=import-outside-toplevel
+    from transformers import AutoModel, AutoTokenizer  # pylint: disable=import-outside-toplevel
+
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.bfloat16).eval()
+    vectors = []
+    with torch.inference_mode():
+        for first in range(0, len(texts), BATCH):
+            inputs = tokenizer(
+                texts[first : first + BATCH], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
+            )
+            hidden, mask = model(**inputs).last_hidden_state.float(), inputs["attention_mask"].unsqueeze(-1)
+            vectors.append(torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1))
+    return torch.cat(vectors).half().numpy()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="harness.pooled_texts", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    making = commands.add_parser("make", help="texts and questions from unpacked packages")
+    making.add_argument("packages", type=pathlib.Path)
+    making.add_argument("output", type=pathlib.Path)
+    teaching = commands.add_parser("teach", help="OUTPUT.json: texts; OUTPUT.npy: their vectors")
+    teaching.add_argument("texts", type=pathlib.Path)
+    teaching.add_argument("minilm", type=pathlib.Path)
+    teaching.add_argument("output", type=pathlib.Path)
+    arguments = parser.parse_args()
+    if arguments.command == "make":
+        arguments.output.write_text(json.dumps(make(arguments.packages)), encoding="utf-8")
+        return
+    import numpy  # pylint: disable=import-outside-toplevel
+
+    texts = to_teach(json.loads(arguments.texts.read_text(encoding="utf-8")))
+    numpy.save(arguments.output.with_suffix(".npy"), teach(texts, arguments.minilm))
+    arguments.output.with_suffix(".json").write_text(json.dumps(texts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
