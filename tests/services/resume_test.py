@@ -56,14 +56,10 @@ class ClientProcess:
         self._process.kill()
         self._end()
 
-    def wait_for_acknowledged(self, offset: int) -> None:
-        """Returns when the client has ended, too."""
-        while self.acknowledged < offset and self._process.poll() is None:
+    def wait(self, size: int) -> None:
+        while self.acknowledged < size and self._process.poll() is None:
             before = self.acknowledged
             wait_for("something is acknowledged", lambda: self.acknowledged > before or self._process.poll() is not None)
-
-    def wait(self, size: int) -> None:
-        self.wait_for_acknowledged(size)
         try:
             status = self._process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
@@ -126,7 +122,7 @@ class Kills:
         for number, victim in enumerate(victims):
             gate = self._size * (number + 1) // (kills + 1)
             self._client.open_gate(gate)
-            self._client.wait_for_acknowledged(gate - self._lag)  # kills all over the document
+            self._wait_for_committed(gate - self._lag)  # kills all over the document
             self._wait_a_while(gate)
             getattr(self, f"_kill_{victim}")(gate)
             self.counts[victim] += 1
@@ -134,6 +130,18 @@ class Kills:
         self._client.open_gate(self._size + 1)
         self._client.wait(self._size)
         self._check_finished()
+
+    def _wait_for_committed(self, offset: int) -> None:
+        """What the encoder says: a client that goes on where another was killed is told no more of what that one sent."""
+
+        def committed() -> int:
+            try:
+                return self._documents.get_ingest_status("d").committed_bytes
+            except ilre.NotFoundError:
+                return 0
+
+        while (before := committed()) < offset:
+            wait_for("something is committed", lambda: committed() > before)
 
     def _wait_a_while(self, gate: int) -> None:
         """Until a random moment: at an acknowledgement, or any."""
