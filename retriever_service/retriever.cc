@@ -9,6 +9,7 @@
 #include "common/base/status_macros.h"
 #include "common/retrieval/model_match.h"
 #include "retriever_service/attention_scorer.h"
+#include "retriever_service/frequent_words.h"
 #include "retriever_service/max_sim_scorer.h"
 #include "retriever_service/reranker.h"
 #include "retriever_service/second_look.h"
@@ -55,8 +56,8 @@ absl::Status Retriever::CheckDocuments(absl::Span<const DocumentRow> documents) 
 
 // Scores and chooses; fills in looks and times.
 absl::StatusOr<std::vector<ScoredSegment>> Retriever::Choose(absl::Span<const DocumentRow> documents,
-                                                             const EncodedQuestion& question, int budget,
-                                                             const RetrieveOptions& options,
+                                                             const EncodedQuestion& question, int num_frequent_words,
+                                                             int budget, const RetrieveOptions& options,
                                                              Retrieval* retrieval) const {
   const RetrievalProfile& profile = model_.profile();
   SelectionRule rule{.budget = budget, .prompt_floor = profile.prompt_floor, .min_prompt = profile.min_prompt};
@@ -65,6 +66,14 @@ absl::StatusOr<std::vector<ScoredSegment>> Retriever::Choose(absl::Span<const Do
   if (profile.scoring == RetrievalProfile::Scoring::kMaxSim) {
     ILRE_ASSIGN_OR_RETURN(auto segments, ScoreByMaxSim(store_, documents, question, profile, options.should_stop));
     retrieval->score_ms += watch.LapMs();
+    if (num_frequent_words > 0) {
+      ILRE_ASSIGN_OR_RETURN(auto places, PlacesOfFrequentWords(store_, documents, segments, num_frequent_words, budget,
+                                                               options.should_stop));
+      ++retrieval->looks;
+      retrieval->second_look_ms = watch.LapMs();
+      retrieval->counted_words = !places.empty();
+      if (!places.empty()) return places;
+    }
     if (profile.second_look.max_looks > 0 && !options.one_look && AllHavePostings(documents)) {
       ILRE_ASSIGN_OR_RETURN(const int looks, LookAgain(store_, documents, question.word_hashes, profile.second_look,
                                                        options.should_stop, &segments));
@@ -110,9 +119,11 @@ absl::StatusOr<Retrieval> Retriever::Retrieve(absl::Span<const DocumentRow> docu
   Stopwatch watch;
   ILRE_ASSIGN_OR_RETURN(const EncodedQuestion encoded, model_.EncodeQuestion(question));
   retrieval.query_ms = watch.LapMs();
-  ILRE_ASSIGN_OR_RETURN(std::vector<ScoredSegment> chosen, Choose(documents, encoded, budget, options, &retrieval));
+  const int asked = options.one_look || !AllHavePostings(documents) ? 0 : CountFrequentWordsAsked(question);
+  ILRE_ASSIGN_OR_RETURN(std::vector<ScoredSegment> chosen,
+                        Choose(documents, encoded, asked, budget, options, &retrieval));
   watch.LapMs();  // counted by Choose
-  if (profile.rerank.shortlist > 0) {
+  if (profile.rerank.shortlist > 0 && !retrieval.counted_words) {
     std::vector<TokenId> ids;
     for (const ScoredSegment& segment : chosen) {
       ILRE_ASSIGN_OR_RETURN(const auto spans, ReadSpans(store_, documents, {segment}));

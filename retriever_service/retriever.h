@@ -18,8 +18,9 @@
 namespace ilre {
 
 struct RetrieveOptions {
-  int budget = 0;                     // tokens to recall at the most; 0: the profile's
-  bool one_look = false;              // true: the question alone is looked for, whatever the profile's second look says
+  int budget = 0;  // tokens to recall at the most; 0: the profile's
+  // True: the question alone is looked for, whatever the profile's second look says, and words are never counted.
+  bool one_look = false;
   std::function<bool()> should_stop;  // asked between blocks; true ends with CANCELLED
 };
 
@@ -28,6 +29,7 @@ struct Retrieval {
   uint64_t document_tokens = 0;     // searched
   int recalled_tokens = 0;
   int looks = 1;                      // how often the documents were searched; more than 1 where the profile says so
+  bool counted_words = false;         // the spans are places of the most frequent words (frequent_words.h)
   double query_ms = 0, score_ms = 0;  // encoding the question; scoring and reading spans
   double second_look_ms = 0, rerank_ms = 0;  // all looks after the first; rerank
 };
@@ -50,7 +52,7 @@ class Retriever {
   absl::Status CheckDocument(const DocumentRow& row) const;
   absl::Status CheckDocuments(absl::Span<const DocumentRow> documents) const;
   absl::StatusOr<std::vector<ScoredSegment>> Choose(absl::Span<const DocumentRow> documents,
-                                                    const EncodedQuestion& question, int budget,
+                                                    const EncodedQuestion& question, int num_frequent_words, int budget,
                                                     const RetrieveOptions& options, Retrieval* retrieval) const;
 
   const RetrievalModel& model_;
