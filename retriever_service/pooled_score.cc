@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "common/kernels/elementwise.h"
+
 namespace ilre {
 
 void AddPart(const BlockView& block, int head, int part, float* sum) {
@@ -27,12 +29,7 @@ void AddPart(const BlockView& block, int head, int part, float* sum) {
 }
 
 float PooledScore(const float* query, const float* sum, int dim) {
-  float dot = 0, squares = 0;
-  for (int i = 0; i < dim; ++i) {
-    dot += query[i] * sum[i];
-    squares += sum[i] * sum[i];
-  }
-  const float score = dot / std::sqrt(squares);
+  const float score = kernels::InnerProduct(query, sum, dim) / std::sqrt(kernels::InnerProduct(sum, sum, dim));
   return std::isfinite(score) ? score : 0;  // no vector, or one from a store that means ill
 }
 

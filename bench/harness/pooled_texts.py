@@ -1,9 +1,9 @@
 """Texts without labels for pooled probes, and what a sentence-embedding model says of them.
 
     apt-get download wordnet-base anarchism dict-foldoc dict-gcide; for each: dpkg-deb -x PACKAGE.deb PACKAGES
-    PYTHONPATH=bench python3 -m harness.pooled_texts make PACKAGES texts.json
-    build/release/bin/layer_inputs MODEL PROFILE texts.json texts        # writes texts.bin and texts.json's shape
-    PYTHONPATH=bench python3 -m harness.pooled_texts teach texts.json MINILM teacher
+    PYTHONPATH=bench python3 -m harness.pooled_texts make PACKAGES texts.made.json --layers 0,2
+    build/release/bin/layer_inputs MODEL PROFILE texts.made.json texts  # writes texts.bin, and its shape: texts.json
+    PYTHONPATH=bench python3 -m harness.pooled_texts teach texts.made.json MINILM teacher
 
 Sentences are made of dictionary entries (WordNet, GCIDE, FOLDOC) and of a long book of questions and answers; questions
 of WordNet's glosses and synonyms, which ask for a thing in other words, and of the book's headings. Everything is drawn
@@ -20,21 +20,25 @@ import random
 import re
 from typing import Any
 
-LAYERS = (2, 8, 12, 16)  # whose inputs are written
 ENTRIES, ENTRIES_A_TEXT = 14_000, 200
-# Sentences that the teacher reads: of each text of WordNet's, and of the three others. The rest is context.
-TAUGHT, TAUGHT_OF_OTHERS = 60, (1600, 400, 500)
+# Sentences that the teacher reads. The rest is context.
 MIN_CHARACTERS, MAX_CHARACTERS = 15, 450
 BATCH, MAX_TOKENS = 64, 128
 
 
-def make(packages: pathlib.Path) -> dict[str, Any]:
+def numbers(text: str) -> list[int]:
+    """Of layers, as an option gives them: "8,16"."""
+    return [int(part) for part in text.split(",")]
+
+
+def make(packages: pathlib.Path, layers: list[int]) -> dict[str, Any]:
+    """layers: whose inputs are wanted"""
     rng = random.Random(0)
     texts, questions = _wordnet(packages / "usr/share/wordnet", rng)
     book, headings = _book(packages / "usr/share/doc/anarchism/html", rng)
     texts += [book, _foldoc(packages / "usr/share/dictd/foldoc.dict.dz", rng)]
     texts.append(_gcide(packages / "usr/share/dictd/gcide.dict.dz", rng))
-    return {"layers": list(LAYERS), "documents": texts, "questions": questions + headings}
+    return {"layers": layers, "documents": texts, "questions": questions + headings}
 
 
 def _capital(text: str) -> str:
@@ -118,10 +122,8 @@ def sentences(text: str) -> list[str]:
 def to_teach(made: dict[str, Any]) -> list[str]:
     """The questions and the sentences that the teacher reads, shortest first."""
     texts = list(made["questions"])
-    others = len(made["documents"]) - len(TAUGHT_OF_OTHERS)
-    for number, document in enumerate(made["documents"]):
-        count = TAUGHT if number < others else TAUGHT_OF_OTHERS[number - others]
-        texts += [s for s in sentences(document)[:count] if MIN_CHARACTERS < len(s) < MAX_CHARACTERS]
+    for document in made["documents"]:
+        texts += [s for s in sentences(document) if MIN_CHARACTERS < len(s) < MAX_CHARACTERS]
     return sorted(set(texts), key=lambda text: (len(text), text))
 
 
@@ -149,13 +151,14 @@ def main() -> None:
     making = commands.add_parser("make", help="texts and questions from unpacked packages")
     making.add_argument("packages", type=pathlib.Path)
     making.add_argument("output", type=pathlib.Path)
+    making.add_argument("--layers", type=numbers, default=[0, 2], help="whose inputs are wanted [0,2]")
     teaching = commands.add_parser("teach", help="OUTPUT.json: texts; OUTPUT.npy: their vectors")
     teaching.add_argument("texts", type=pathlib.Path)
     teaching.add_argument("minilm", type=pathlib.Path)
     teaching.add_argument("output", type=pathlib.Path)
     arguments = parser.parse_args()
     if arguments.command == "make":
-        arguments.output.write_text(json.dumps(make(arguments.packages)), encoding="utf-8")
+        arguments.output.write_text(json.dumps(make(arguments.packages, arguments.layers)), encoding="utf-8")
         return
     import numpy  # pylint: disable=import-outside-toplevel
 

@@ -1,8 +1,8 @@
 """Trains a pooled head (common/retrieval/profile.h) in PyTorch and adds it to a profile. An interim: `ilre calibrate`
 trains MaxSim probes alone so far. Everything is drawn with one seed.
 
-    PYTHONPATH=bench python3 -m harness.pooled_train articles SQUAD articles.json       # then layer_inputs on it
-    PYTHONPATH=bench python3 -m harness.pooled_train train --squad SQUAD --minilm FOLDER --articles articles \\
+    PYTHONPATH=bench python3 -m harness.pooled_train articles SQUAD articles.made.json --layers 0,2  # then layer_inputs
+    PYTHONPATH=bench python3 -m harness.pooled_train train --layers 0,2 --squad SQUAD --minilm FOLDER --articles articles \\
         --texts texts --teacher teacher --profile IN.json --output OUT.json
 
 A segment's vector and a question's are learned to be what a sentence-embedding model gives for the two (a cosine loss, and
@@ -24,7 +24,6 @@ from torch.nn import functional
 
 from harness import minilm, pooled_texts
 
-LAYERS = (8, 16)
 GATE_STEPS, RATE, GATE_RATE, DECAY, DROPOUT = 150, 3e-4, 3e-3, 0.02, 0.1
 TEMPERATURE, RIDGE = 0.05, 100.0
 SUPERVISED = 0.5  # weight of the labelled questions' loss
@@ -82,12 +81,13 @@ class Gate(torch.nn.Module):
 
 
 def read_inputs(prefix: pathlib.Path, layers: list[int]) -> tuple[dict[str, Any], Any, Any]:
-    """What bench/layer_inputs wrote -> its shape, [tokens, LAYERS, hidden] of documents and of questions."""
+    """What bench/layer_inputs wrote -> its shape, [tokens, layers, hidden] of documents and of questions."""
+    written = json.loads(prefix.with_suffix(".made.json").read_text(encoding="utf-8"))["layers"]
     shape = json.loads(prefix.with_suffix(".json").read_text(encoding="utf-8"))
     documents, questions = sum(d["tokens"] for d in shape["documents"]), sum(shape["questions"])
     size = prefix.with_suffix(".bin").stat().st_size // 2
     states = torch.from_file(str(prefix.with_suffix(".bin")), size=size, dtype=torch.bfloat16, shared=False)
-    states = states.view(documents + questions, len(layers), -1)[:, [layers.index(layer) for layer in LAYERS]]
+    states = states.view(documents + questions, len(written), -1)[:, [written.index(layer) for layer in layers]]
     return shape, states[:documents], states[documents:]
 
 
@@ -140,7 +140,7 @@ class Trainer:
     def _read_labelled(self, arguments: argparse.Namespace) -> None:
         data = json.loads(arguments.squad.read_text(encoding="utf-8"))["data"]
         document, questions = articles_document(data, arguments.trained)
-        shape, states, asked = read_inputs(arguments.articles, list(LAYERS))
+        shape, states, asked = read_inputs(arguments.articles, arguments.layers)
         offsets, texts = segments_of(shape, [document])
         bytes_ = shape["documents"][0]["bytes"]
         self.gold = []
@@ -155,7 +155,7 @@ class Trainer:
 
     def _read_unlabelled(self, arguments: argparse.Namespace) -> None:
         made = json.loads(arguments.texts.with_suffix(".made.json").read_text(encoding="utf-8"))
-        shape, states, asked = read_inputs(arguments.texts, list(pooled_texts.LAYERS))
+        shape, states, asked = read_inputs(arguments.texts, arguments.layers)
         offsets, texts = segments_of(shape, made["documents"])
         taught = json.loads(arguments.teacher.with_suffix(".json").read_text(encoding="utf-8"))
         vectors = numpy.load(arguments.teacher.with_suffix(".npy")).astype(numpy.float32)
@@ -215,12 +215,15 @@ class Trainer:
 
 
 def add_head(arguments: argparse.Namespace, trainer: Trainer, keys: Any, queries: Any) -> None:
+    """In place of the pooled heads that the profile has, which stand behind its others."""
     from safetensors.torch import load_file, save_file  # pylint: disable=import-outside-toplevel
 
     profile = json.loads(arguments.profile.read_text(encoding="utf-8"))
     tensors = load_file(arguments.profile.with_suffix(".safetensors"))
+    profile["heads"] = [head for head in profile["heads"] if head["kind"] != "pooled"]
     number, name = len(profile["heads"]), arguments.output.stem
-    head = {"kind": "pooled", "layers": list(LAYERS), "dim": keys.shape[0], "type": "int8", "weight": arguments.weight}
+    tensors = {key: tensor for key, tensor in tensors.items() if int(key.split(".")[1]) < number}
+    head = {"kind": "pooled", "layers": arguments.layers, "dim": keys.shape[0], "type": "int8", "weight": arguments.weight}
     for other in profile["heads"]:
         other["weight"] *= arguments.others_weight
     profile["heads"].append(head)
@@ -246,6 +249,9 @@ def main() -> None:
     for name in ("--squad", "--minilm", "--articles", "--texts", "--teacher", "--profile", "--output"):
         training.add_argument(name, type=pathlib.Path, required=True)
     for command in (reading, training):
+        command.add_argument(
+            "--layers", type=pooled_texts.numbers, required=True, help="whose inputs the head sees, ascending: 0,2"
+        )
         command.add_argument("--trained", type=int, default=18, help="articles to learn from, the first [%(default)s]")
     training.add_argument("--dim", type=int, default=256)
     training.add_argument("--seed", type=int, default=0)
@@ -258,7 +264,7 @@ def main() -> None:
     if arguments.command == "articles":
         data = json.loads(arguments.squad.read_text(encoding="utf-8"))["data"]
         document, questions = articles_document(data, arguments.trained)
-        made = {"layers": list(LAYERS), "documents": [document], "questions": [q["text"] for q in questions]}
+        made = {"layers": arguments.layers, "documents": [document], "questions": [q["text"] for q in questions]}
         arguments.output.write_text(json.dumps(made), encoding="utf-8")
         return
     trainer = Trainer(arguments)

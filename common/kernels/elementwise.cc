@@ -32,22 +32,21 @@ HWY_INLINE void ForEachVector(int64_t count, Body body) {
 }
 
 // In an order that depends on dim alone.
-float SumOfSquares(const float* x, int64_t dim) {
+float DotRow(const float* a, const float* b, int64_t dim) {
   Floats sums[4] = {hn::Zero(kFloats), hn::Zero(kFloats), hn::Zero(kFloats), hn::Zero(kFloats)};
   int64_t i = 0;
   for (; i + 4 * kLanes <= dim; i += 4 * kLanes) {
     for (int s = 0; s < 4; ++s) {
-      const Floats value = hn::LoadU(kFloats, x + i + s * kLanes);
-      sums[s] = hn::MulAdd(value, value, sums[s]);
+      const int64_t at = i + s * kLanes;
+      sums[s] = hn::MulAdd(hn::LoadU(kFloats, a + at), hn::LoadU(kFloats, b + at), sums[s]);
     }
   }
   for (; i + kLanes <= dim; i += kLanes) {
-    const Floats value = hn::LoadU(kFloats, x + i);
-    sums[0] = hn::MulAdd(value, value, sums[0]);
+    sums[0] = hn::MulAdd(hn::LoadU(kFloats, a + i), hn::LoadU(kFloats, b + i), sums[0]);
   }
   const Floats sum = hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3]));
   float total = hn::GetLane(hn::SumOfLanes(kFloats, sum));
-  for (; i < dim; ++i) total += x[i] * x[i];
+  for (; i < dim; ++i) total += a[i] * b[i];
   return total;
 }
 
@@ -61,11 +60,11 @@ void ScaleRow(const float* x, int64_t dim, float factor, const float* weight, fl
 }
 
 void RmsNormRow(const float* x, int64_t dim, const float* weight, float eps, float* out) {
-  ScaleRow(x, dim, 1.0f / std::sqrt(SumOfSquares(x, dim) / static_cast<float>(dim) + eps), weight, out);
+  ScaleRow(x, dim, 1.0f / std::sqrt(DotRow(x, x, dim) / static_cast<float>(dim) + eps), weight, out);
 }
 
 void NormalizeRow(const float* x, int64_t dim, float* out) {
-  const float squares = SumOfSquares(x, dim);
+  const float squares = DotRow(x, x, dim);
   ScaleRow(x, dim, squares == 0.0f ? 0.0f : 1.0f / std::sqrt(squares), nullptr, out);
 }
 
@@ -106,6 +105,13 @@ void GeluMulRow(const float* gate, const float* up, int64_t size, float* out) {
 void AddRow(float* y, const float* x, int64_t count) {
   ForEachVector(count, [&](auto tag, int64_t i)
                            HWY_ATTR { hn::StoreU(hn::Add(hn::LoadU(tag, y + i), hn::LoadU(tag, x + i)), tag, y + i); });
+}
+
+// y += scale * x
+void AddScaledRow(float* y, float scale, const float* x, int64_t count) {
+  ForEachVector(count, [&](auto tag, int64_t i) HWY_ATTR {
+    hn::StoreU(hn::MulAdd(hn::Set(tag, scale), hn::LoadU(tag, x + i), hn::LoadU(tag, y + i)), tag, y + i);
+  });
 }
 
 // The greatest element; -infinity where all are NaN.
@@ -180,6 +186,8 @@ HWY_EXPORT(RopeHead);
 HWY_EXPORT(SiluMulRow);
 HWY_EXPORT(GeluMulRow);
 HWY_EXPORT(AddRow);
+HWY_EXPORT(AddScaledRow);
+HWY_EXPORT(DotRow);
 HWY_EXPORT(Greatest);
 HWY_EXPORT(SoftmaxRow);
 HWY_EXPORT(ToBf16);
@@ -265,6 +273,12 @@ void AddInPlace(float* y, const float* x, int64_t count, ThreadPool& pool) {
     HWY_DYNAMIC_DISPATCH(AddRow)(y + begin, x + begin, std::min(kPiece, count - begin));
   });
 }
+
+void AddScaled(float* y, float scale, const float* x, int64_t count) {
+  HWY_DYNAMIC_DISPATCH(AddScaledRow)(y, scale, x, count);
+}
+
+float InnerProduct(const float* a, const float* b, int64_t count) { return HWY_DYNAMIC_DISPATCH(DotRow)(a, b, count); }
 
 void NormalizeRows(const float* x, int64_t rows, int64_t dim, float* out, int64_t x_stride, int64_t out_stride) {
   const int64_t from = StrideOr(x_stride, dim), to = StrideOr(out_stride, dim);

@@ -41,6 +41,12 @@ void GeluMul(const float* gate_up, int64_t rows, int64_t size, float* out, Threa
 // y = y + x. x, y: [count].
 void AddInPlace(float* y, const float* x, int64_t count, ThreadPool& pool);
 
+// y = y + scale * x. x, y: [count].
+void AddScaled(float* y, float scale, const float* x, int64_t count);
+
+// The sum of a_i b_i, in an order that depends on count alone. a, b: [count].
+float InnerProduct(const float* a, const float* b, int64_t count);
+
 // Each row divided by its Euclidean length; a row of zeros (or numbers whose squares vanish)
 // becomes zeros. x: [rows, dim], out: [rows, dim], may be x.
 void NormalizeRows(const float* x, int64_t rows, int64_t dim, float* out, int64_t x_stride = 0, int64_t out_stride = 0);

@@ -159,6 +159,25 @@ TEST(ElementwiseTest, AddInPlace) {
   });
 }
 
+TEST(ElementwiseTest, AddScaledAndInnerProduct) {
+  ForEachTarget([] {
+    Random random(12);
+    for (int64_t count : kOddSizes) {
+      const auto x = RandomFloats(count, random), y = RandomFloats(count, random);
+      std::vector<float> sum = y, expected = y;
+      double product = 0, size = 0;
+      for (int64_t i = 0; i < count; ++i) {
+        expected[i] += 0.3f * x[i];
+        product += static_cast<double>(x[i]) * y[i];
+        size += std::fabs(static_cast<double>(x[i]) * y[i]);
+      }
+      AddScaled(sum.data(), 0.3f, x.data(), count);
+      ExpectClose(sum, expected, 1e-6, 1e-6);
+      EXPECT_NEAR(InnerProduct(x.data(), y.data(), count), product, 1e-6 * size);
+    }
+  });
+}
+
 TEST(ElementwiseTest, NormalizeRows) {
   ForEachTarget([] {
     Random random(6);

@@ -80,9 +80,7 @@ const std::vector<float>& SideBySide(const std::vector<std::vector<float>>& taps
 }
 
 float GateWeight(const std::vector<float>& gate, float bias, const float* x) {
-  float sum = bias;
-  for (size_t i = 0; i < gate.size(); ++i) sum += gate[i] * x[i];
-  return Softplus(sum);
+  return Softplus(bias + kernels::InnerProduct(gate.data(), x, static_cast<int64_t>(gate.size())));
 }
 
 // Adds each token's inputs, by its weight, to the part that it belongs to. starts: [n], or null for one part.
@@ -96,8 +94,7 @@ std::vector<float> PoolParts(const std::vector<float>& x, int64_t n, const bool*
   for (int64_t token = 0; token < n; ++token) {
     if (starts != nullptr && starts[token] && token > 0) sum += width;
     const float* row = x.data() + token * width;
-    const float weight = GateWeight(gate, gate_bias, row);
-    for (int64_t i = 0; i < width; ++i) sum[i] += weight * row[i];
+    kernels::AddScaled(sum, GateWeight(gate, gate_bias, row), row, width);
   }
   return sums;
 }

@@ -206,8 +206,11 @@ def bm25(segments: list[list[str]], question: str, k1: float, b: float) -> list[
     return [score / greatest if greatest else 0.0 for score in scores]
 
 
+def layers_of(head: dict) -> list[int]:
+    return head["layers"] if head["kind"] == "pooled" else [head["layer"]]
+
+
 def read_safetensors(path: pathlib.Path) -> dict:
-    import numpy as np
     import torch
 
     content = path.read_bytes()
@@ -216,16 +219,16 @@ def read_safetensors(path: pathlib.Path) -> dict:
     header.pop("__metadata__", None)
     tensors = {}
     for name, entry in header.items():
-        assert entry["dtype"] == "F32", name
         begin, end = (8 + size + offset for offset in entry["data_offsets"])
-        tensors[name] = torch.from_numpy(np.frombuffer(content[begin:end], np.float32).reshape(entry["shape"]).copy())
+        kind = {"F32": torch.float32, "BF16": torch.bfloat16}[entry["dtype"]]
+        tensors[name] = torch.frombuffer(bytearray(content[begin:end]), dtype=kind).float().reshape(entry["shape"])
     return tensors
 
 
 class Oracle:
     def __init__(self, weights: Weights, profile: dict, probes: dict, text: str):
         self.weights, self.profile, self.probes, self.text = weights, profile, probes, text
-        self.depth = max(head["layer"] for head in profile["heads"])
+        self.depth = max(layer for head in profile["heads"] for layer in layers_of(head))
         prefix = weights.encode(profile["prefix"])[0]
         start = Stream(weights, self.depth, profile.get("window", 256), prefix)
         self.question_start = start.fork()
@@ -239,7 +242,8 @@ class Oracle:
         self.words = segment_words(text, self.ends, self.starts)
 
     def _taps(self, of_keys: str) -> set:
-        return {("input" if h["kind"] == "probe" else of_keys, h["layer"]) for h in self.profile["heads"]}
+        kinds = {"key": of_keys}
+        return {(kinds.get(h["kind"], "input"), layer) for h in self.profile["heads"] for layer in layers_of(h)}
 
     def scores(self, question: str) -> list[float]:
         import torch
@@ -250,6 +254,9 @@ class Oracle:
             return self._attention(taps)
         total = torch.zeros(len(self.starts), dtype=torch.float64)
         for number, head in enumerate(self.profile["heads"]):
+            if head["kind"] == "pooled":
+                total += head.get("weight", 1.0) * self._pooled(head, number, taps).double()
+                continue
             probe = {name: self.probes[f"heads.{number}.{name}"] for name in ("key", "query", "gate", "gate_bias")}
             unit = torch.nn.functional.normalize
             keys = rounded(unit(self.taps["input", head["layer"]] @ probe["key"].T, dim=-1))
@@ -262,9 +269,29 @@ class Oracle:
         lexical = self.profile.get("lexical", {})
         if lexical.get("weight", 0) > 0:
             shares = bm25(self.words, question, lexical.get("k1", 0.9), lexical.get("b", 0.4))
-            scores = [s + lexical["weight"] * share for s, share in zip(scores, shares)]
+            power = lexical.get("power", 1)
+            scores = [s + lexical["weight"] * share**power for s, share in zip(scores, shares)]
         weight, last = self.profile.get("neighbour_weight", 0), len(scores) - 1
         return [s + weight * max(scores[max(i - 1, 0)] if i else s, scores[i + 1] if i < last else s) for i, s in enumerate(scores)]
+
+    def _pooled(self, head: dict, number: int, taps: dict):
+        """-> [segments], cosines between one vector of the question and one of each segment, the sum over its parts."""
+        import torch
+
+        def weighted(taps, gate):
+            h = torch.cat([taps["input", layer] for layer in head["layers"]], -1)
+            weight, bias = (self.probes[f"heads.{number}.{name}"] for name in (gate, gate + "_bias"))
+            return h * torch.nn.functional.softplus(h @ weight + bias)[:, None]
+
+        query = weighted(taps, "gate").sum(0) @ self.probes[f"heads.{number}.query"].T
+        tokens, project = weighted(self.taps, "key_gate"), self.probes[f"heads.{number}.key"].T
+        vectors = []
+        for begin, end in zip(self.starts, self.stops):
+            edges = [begin, *range((begin // BLOCK + 1) * BLOCK, end, BLOCK), end]  # a part ends with its block
+            parts = torch.stack([tokens[a:b].sum(0) for a, b in zip(edges, edges[1:])]) @ project
+            scale = parts.abs().amax(1, keepdim=True) / 127
+            vectors.append(((parts / scale).round() * scale).sum(0))
+        return torch.nn.functional.cosine_similarity(torch.stack(vectors), query[None])
 
     def _attention(self, taps) -> list[float]:
         import torch
