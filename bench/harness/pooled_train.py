@@ -24,7 +24,8 @@ from torch.nn import functional
 
 from harness import minilm, pooled_texts
 
-GATE_STEPS, RATE, GATE_RATE, DECAY, DROPOUT = 150, 3e-4, 3e-3, 0.02, 0.1
+SHORT, LONG = (150, 1), (400, 2)  # steps of the gates, and how many times the least is drawn for one
+RATE, GATE_RATE, DECAY, DROPOUT = 3e-4, 3e-3, 0.02, 0.1
 TEMPERATURE, RIDGE = 0.05, 100.0
 SUPERVISED = 0.5  # weight of the labelled questions' loss
 
@@ -191,27 +192,36 @@ class Trainer:
         inputs = torch.cat([means["questions"], means["asked"], 0.5 * means["others_asked"]])
         return keys, ridge(inputs, torch.cat([self.questions.teacher, self.asked.teacher, 0.5 * others[::4]]))
 
-    def train_gates(self) -> None:
+    def train_gates(self, long: bool) -> None:
+        steps, times = LONG if long else SHORT
         keys, queries = (torch.nn.Parameter(weight.clone()) for weight in self.projections())
         gates = [*self.key_gate.parameters(), *self.query_gate.parameters()]
         groups = [{"params": [keys, queries], "lr": RATE}, {"params": gates, "lr": GATE_RATE}]
         optimizer = torch.optim.AdamW(groups, weight_decay=DECAY, betas=(0.9, 0.98))
-        for step in range(GATE_STEPS):
-            drawn, among, gold = self._draw(16, 24)
-            first = self.rng.integers(0, len(self.others.chosen) - 40)
-            run = self.others.chosen[first : first + 40]
-            asked = self.rng.choice(len(self.asked.chosen), 16, replace=False)
-            inputs = [self.key_gate.pool(self.segments, among, DROPOUT), self.key_gate.pool(self.others, run, DROPOUT)]
-            questions = [self.query_gate.pool(self.questions, drawn, DROPOUT)]
-            questions.append(self.query_gate.pool(self.asked, asked, DROPOUT))
-            wanted = torch.cat([self.segments.teacher[among], self.others.teacher[run]])
-            wanted_questions = torch.cat([self.questions.teacher[drawn], self.asked.teacher[asked]])
-            loss = loss_of(torch.cat(inputs) @ keys.T, wanted, torch.cat(questions) @ queries.T, wanted_questions, gold)
+        falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.05, 1 - step / steps) if long else 1)
+        for step in range(steps):
+            loss = self._loss(keys, queries, times)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            falling.step()
             if step % 50 == 49:
-                print(f"gates, step {step + 1} of {GATE_STEPS}, loss {loss.item():.3f}", flush=True)
+                print(f"gates, step {step + 1} of {steps}, loss {loss.item():.3f}", flush=True)
+
+    def _loss(self, keys: Any, queries: Any, times: int) -> Any:
+        drawn, among, gold = self._draw(16 * times, 24 * times)
+        inputs, wanted = [self.key_gate.pool(self.segments, among, DROPOUT)], [self.segments.teacher[among]]
+        for _ in range(times):
+            first = self.rng.integers(0, len(self.others.chosen) - 40)
+            run = self.others.chosen[first : first + 40]
+            inputs.append(self.key_gate.pool(self.others, run, DROPOUT))
+            wanted.append(self.others.teacher[run])
+        asked = self.rng.choice(len(self.asked.chosen), 16 * times, replace=False)
+        questions = [self.query_gate.pool(self.questions, drawn, DROPOUT)]
+        questions.append(self.query_gate.pool(self.asked, asked, DROPOUT))
+        wanted_questions = torch.cat([self.questions.teacher[drawn], self.asked.teacher[asked]])
+        asking = torch.cat(questions) @ queries.T
+        return loss_of(torch.cat(inputs) @ keys.T, torch.cat(wanted), asking, wanted_questions, gold)
 
 
 def add_head(arguments: argparse.Namespace, trainer: Trainer, keys: Any, queries: Any) -> None:
@@ -254,6 +264,7 @@ def main() -> None:
         )
         command.add_argument("--trained", type=int, default=18, help="articles to learn from, the first [%(default)s]")
     training.add_argument("--dim", type=int, default=256)
+    training.add_argument("--long", action="store_true", help="train the gates longer: for deep layers")
     training.add_argument("--seed", type=int, default=0)
     training.add_argument("--weight", type=float, default=1.0, help="of the head [%(default)s]")
     training.add_argument("--others-weight", type=float, default=0.3, help="of the profile's heads [%(default)s]")
@@ -268,7 +279,7 @@ def main() -> None:
         arguments.output.write_text(json.dumps(made), encoding="utf-8")
         return
     trainer = Trainer(arguments)
-    trainer.train_gates()
+    trainer.train_gates(arguments.long)
     keys, queries = trainer.projections()
     add_head(arguments, trainer, keys, queries)
 

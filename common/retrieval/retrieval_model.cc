@@ -66,35 +66,30 @@ void RoundToBf16(std::vector<float>* values) {
   kernels::ConvertFromBf16(bits.data(), count, values->data());
 }
 
-// The taps that a head uses side by side: [n, width of all together]. One tap is taken as it is.
-const std::vector<float>& SideBySide(const std::vector<std::vector<float>>& taps, const std::vector<int>& of_head,
-                                     int64_t n, std::vector<float>* scratch) {
-  if (of_head.size() == 1) return taps[of_head[0]];
-  const int64_t hidden = static_cast<int64_t>(taps[of_head[0]].size()) / n;
-  scratch->resize(taps[of_head[0]].size() * of_head.size());
-  float* out = scratch->data();
-  for (int64_t token = 0; token < n; ++token) {
-    for (const int tap : of_head) out = std::copy_n(taps[tap].data() + token * hidden, hidden, out);
-  }
-  return *scratch;
-}
-
 float GateWeight(const std::vector<float>& gate, float bias, const float* x) {
   return Softplus(bias + kernels::InnerProduct(gate.data(), x, static_cast<int64_t>(gate.size())));
 }
 
-// Adds each token's inputs, by its weight, to the part that it belongs to. starts: [n], or null for one part.
-// x: [n, width] -> [parts, width]
-std::vector<float> PoolParts(const std::vector<float>& x, int64_t n, const bool* starts, const std::vector<float>& gate,
-                             float gate_bias) {
-  const int64_t width = static_cast<int64_t>(gate.size());
+// Adds each token's inputs, by its weight, to the part that it belongs to. taps: each [n, hidden], those that `of_head`
+// names are taken side by side; starts: [n], or null for one part. -> [parts, width of all together]
+std::vector<float> PoolParts(const std::vector<std::vector<float>>& taps, const std::vector<int>& of_head, int64_t n,
+                             const bool* starts, const std::vector<float>& gate, float gate_bias) {
+  const int64_t width = static_cast<int64_t>(gate.size()), hidden = width / static_cast<int64_t>(of_head.size());
   const int parts = starts == nullptr ? 1 : CountParts(starts, static_cast<size_t>(n));
   std::vector<float> sums(static_cast<size_t>(parts * width), 0.0f);
   float* sum = sums.data();
   for (int64_t token = 0; token < n; ++token) {
     if (starts != nullptr && starts[token] && token > 0) sum += width;
-    const float* row = x.data() + token * width;
-    kernels::AddScaled(sum, GateWeight(gate, gate_bias, row), row, width);
+    float gated = gate_bias;
+    for (size_t i = 0; i < of_head.size(); ++i) {
+      const float* row = taps[of_head[i]].data() + token * hidden;
+      gated += kernels::InnerProduct(gate.data() + static_cast<int64_t>(i) * hidden, row, hidden);
+    }
+    const float weight = Softplus(gated);
+    for (size_t i = 0; i < of_head.size(); ++i) {
+      kernels::AddScaled(sum + static_cast<int64_t>(i) * hidden, weight, taps[of_head[i]].data() + token * hidden,
+                         hidden);
+    }
   }
   return sums;
 }
@@ -152,12 +147,12 @@ absl::StatusOr<std::vector<HeadVectors>> RetrievalModel::EncodeBlock(absl::Span<
   ILRE_RETURN_IF_ERROR(decoder_.StreamBlock(ids, key_taps_, state, &taps));
   const int64_t n = static_cast<int64_t>(ids.size());
   std::vector<HeadVectors> vectors;
-  std::vector<float> scratch;
   for (size_t h = 0; h < profile_.heads.size(); ++h) {
     const RetrievalHead& head = profile_.heads[h];
-    const std::vector<float>& tap = SideBySide(taps, key_taps_of_head_[h], n, &scratch);
+    const std::vector<float>& tap = taps[key_taps_of_head_[h][0]];  // the only one, but of a pooled head
     if (head.kind == RetrievalHead::Kind::kPooled) {
-      const std::vector<float> sums = PoolParts(tap, n, segment_starts, head.key_gate, head.key_gate_bias);
+      const std::vector<float> sums =
+          PoolParts(taps, key_taps_of_head_[h], n, segment_starts, head.key_gate, head.key_gate_bias);
       const int64_t parts = static_cast<int64_t>(sums.size() / head.key_gate.size());
       std::vector<float> projected(static_cast<size_t>(parts * head.dim));
       key_projections_[h].Apply(sums.data(), parts, projected.data(), DefaultPool());
@@ -207,10 +202,9 @@ absl::StatusOr<EncodedQuestion> RetrievalModel::EncodeQuestion(absl::string_view
   encoded.word_hashes.erase(std::unique(encoded.word_hashes.begin(), encoded.word_hashes.end()),
                             encoded.word_hashes.end());
   const int64_t n = encoded.num_tokens;
-  std::vector<float> scratch;
   for (size_t h = 0; h < profile_.heads.size(); ++h) {
     const RetrievalHead& head = profile_.heads[h];
-    const std::vector<float>& tap = SideBySide(taps, query_taps_of_head_[h], n, &scratch);
+    const std::vector<float>& tap = taps[query_taps_of_head_[h][0]];  // the only one, but of a pooled head
     QueryHead query{.dim = head.dim, .head_weight = head.weight};
     if (head.kind == RetrievalHead::Kind::kKey) {
       for (const int query_head : head.query_heads) {
@@ -220,7 +214,7 @@ absl::StatusOr<EncodedQuestion> RetrievalModel::EncodeQuestion(absl::string_view
       for (float& x : query.vectors) x /= decoder_.config().ScoreDivisor();
       query.weights.assign(static_cast<size_t>(n) * head.query_heads.size(), 1.0f);
     } else if (head.kind == RetrievalHead::Kind::kPooled) {
-      const std::vector<float> sum = PoolParts(tap, n, nullptr, head.gate, head.gate_bias);
+      const std::vector<float> sum = PoolParts(taps, query_taps_of_head_[h], n, nullptr, head.gate, head.gate_bias);
       query.vectors.resize(static_cast<size_t>(head.dim));
       query_projections_[h].Apply(sum.data(), 1, query.vectors.data(), DefaultPool());
       kernels::NormalizeRows(query.vectors.data(), 1, head.dim, query.vectors.data());
