@@ -139,6 +139,27 @@ void AddInspect(CLI::App* app, const Settings& settings, InspectArguments* argum
 void AddCalibrate(CLI::App* app, const Settings& settings, CalibrateArguments* arguments, Command* command) {
   CLI::App* calibrate = app->add_subcommand("calibrate", "Make the retrieval profile of a model");
   calibrate->add_flag("--train", arguments->train, "Train a probe at each --layer and write a profile");
+  calibrate->add_flag(
+      "--heads", arguments->heads,
+      "Try every head of every layer on generated needles and on questions, and write a profile of the best");
+  calibrate->add_option("--lengths", arguments->lengths, "With --heads: of the texts, in tokens")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->check(CLI::Range(256, 1 << 17));
+  calibrate->add_option("--texts", arguments->texts, "With --heads: texts of needles of each length")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  calibrate->add_option("--questions", arguments->questions, "With --heads: asked of each text, at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  calibrate->add_option("--budget", arguments->budget, "With --heads: tokens recalled")
+      ->capture_default_str()
+      ->check(CLI::Range(8, 1 << 20));
+  calibrate->add_option("--tolerance", arguments->tolerance, "With --heads: recall to give for an earlier layer")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
+  calibrate->add_option("--work", arguments->work, "With --heads: a folder of results; a killed run goes on from it");
+  calibrate->add_option("--report", arguments->report, "With --heads: write the figures as one HTML page");
   calibrate->add_option("--squad", arguments->squad_file, "Questions to learn from: a SQuAD-format file")->required();
   calibrate->add_option("--output", arguments->output, "The profile to write: FILE.json, its weights beside it")
       ->required();

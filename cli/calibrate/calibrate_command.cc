@@ -1,15 +1,15 @@
 #include "cli/calibrate/calibrate_command.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "cli/calibrate/base_profile.h"
+#include "cli/calibrate/heads_command.h"
 #include "cli/calibrate/held_out_recall.h"
-#include "cli/calibrate/neutral_passage.h"
 #include "cli/calibrate/training_pool.h"
 #include "cli/calibrate/training_text.h"
 #include "common/base/errors.h"
@@ -22,11 +22,12 @@ namespace ilre::cli {
 namespace {
 
 constexpr int kFactsPerText = 160;
-constexpr int64_t kMostLocalWindow = 4096;  // tokens; larger ones take too much memory for each document
-constexpr float kNeedleWeight = 0.2f;       // of needle texts in the loss, beside 1 for questions
+constexpr float kNeedleWeight = 0.2f;  // of needle texts in the loss, beside 1 for questions
 
 absl::Status CheckArguments(const CalibrateArguments& arguments) {
-  if (!arguments.train) return errors::InvalidArgument("calibrate: say what to do: --train");
+  if (arguments.train == arguments.heads) {
+    return errors::InvalidArgument("calibrate: say what to do: --train or --heads");
+  }
   if (arguments.layers.empty()) return errors::InvalidArgument("calibrate: no layer");
   if (!(arguments.holdout > 0 && arguments.holdout < 1))
     return errors::InvalidArgument("calibrate: --holdout is not in (0, 1)");
@@ -40,39 +41,6 @@ absl::Status CheckArguments(const CalibrateArguments& arguments) {
   return absl::OkStatus();
 }
 
-// The opening of the user's turn, as text that parses to the same tokens.
-std::string PrefixText(const Tokenizer& tokenizer, const ChatTemplate& chat) {
-  std::string prefix;
-  for (const TokenId id : chat.head) {
-    absl::StrAppend(
-        &prefix, tokenizer.IsControl(id) ? absl::string_view(tokenizer.spec().tokens[id]) : tokenizer.TokenBytes(id));
-  }
-  if (!prefix.empty()) return prefix;
-  const int32_t bos = tokenizer.spec().bos_id;  // a base model: streams still need a sink
-  return bos >= 0 ? tokenizer.spec().tokens[bos] : "\n";
-}
-
-RetrievalProfile BaseProfile(const Checkpoint& checkpoint, const Tokenizer& tokenizer, const ChatTemplate& chat,
-                             const CalibrateArguments& arguments) {
-  RetrievalProfile profile;
-  profile.name = arguments.name.empty() ? std::filesystem::path(arguments.output).stem().string() : arguments.name;
-  profile.model = checkpoint.fingerprint();
-  profile.prefix = PrefixText(tokenizer, chat);
-  // Where the model's own layers look no further than a window, so does the stream: it then misses nothing.
-  const ModelConfig& config = checkpoint.config();
-  if (config.AllLocalBelow(*std::max_element(arguments.layers.begin(), arguments.layers.end()))) {
-    profile.window = static_cast<int>(std::min(config.local_window, kMostLocalWindow));
-  }
-  profile.neutral_passage = kNeutralPassage;
-  profile.question_prefix = "\n\n";
-  profile.lexical.weight = arguments.lexical_weight;
-  profile.neighbour_weight = arguments.neighbour_weight;
-  profile.second_look.max_looks = arguments.max_looks;
-  profile.prompt_floor = 0.7f;
-  profile.min_prompt = 32;
-  return profile;
-}
-
 // What training sees and what it does not.
 struct Data {
   TrainingText questions, held_out;
@@ -80,16 +48,10 @@ struct Data {
 };
 
 absl::StatusOr<Data> ReadData(const CalibrateArguments& arguments) {
-  ILRE_ASSIGN_OR_RETURN(std::vector<SquadArticle> articles, ReadSquad(arguments.squad_file));
-  const auto cut = static_cast<size_t>(std::floor(static_cast<double>(articles.size()) * (1 - arguments.holdout)));
-  if (cut == 0 || cut == articles.size()) {
-    return errors::InvalidArgument(
-        absl::StrCat(arguments.squad_file, " has too few articles (", articles.size(), ") to hold some out"));
-  }
-  const auto middle = articles.begin() + static_cast<std::ptrdiff_t>(cut);
+  ILRE_ASSIGN_OR_RETURN(const SplitSquad articles, ReadSplitSquad(arguments.squad_file, arguments.holdout));
   Data data;
-  data.questions = JoinArticles(std::vector<SquadArticle>(articles.begin(), middle));
-  data.held_out = JoinArticles(std::vector<SquadArticle>(middle, articles.end()));
+  data.questions = JoinArticles(articles.training);
+  data.held_out = JoinArticles(articles.held_out);
   const std::vector<std::string> prose = SentencesOf(data.questions.text);
   for (int i = 0; i < arguments.needle_texts; ++i) {
     data.needles.push_back(MakeNeedles(arguments.training.seed + static_cast<uint64_t>(i), kFactsPerText, prose));
@@ -123,6 +85,7 @@ absl::StatusOr<RetrievalHead> TrainLayer(const Decoder& decoder, const Tokenizer
 
 absl::Status RunCalibrate(const Settings& settings, const CalibrateArguments& arguments) {
   ILRE_RETURN_IF_ERROR(CheckArguments(arguments));
+  if (arguments.heads) return CalibrateHeads(settings, arguments);
   SetDefaultPoolThreads(settings.threads);
   ILRE_ASSIGN_OR_RETURN(const Data data, ReadData(arguments));
   ILRE_ASSIGN_OR_RETURN(const std::string model_path, ModelPath(settings));
@@ -140,7 +103,8 @@ absl::Status RunCalibrate(const Settings& settings, const CalibrateArguments& ar
   options.num_layers = *std::max_element(arguments.layers.begin(), arguments.layers.end());
   ILRE_ASSIGN_OR_RETURN(const auto decoder, Decoder::Load(*checkpoint, options));
 
-  RetrievalProfile profile = BaseProfile(*checkpoint, *tokenizer, chat, arguments);
+  RetrievalProfile profile = BaseProfile(*checkpoint, *tokenizer, chat, arguments,
+                                         *std::max_element(arguments.layers.begin(), arguments.layers.end()));
   for (const int layer : arguments.layers) {
     ILRE_ASSIGN_OR_RETURN(RetrievalHead head,
                           TrainLayer(*decoder, *tokenizer, profile, layer, data, arguments.training));

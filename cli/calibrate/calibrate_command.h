@@ -1,4 +1,4 @@
-// ilre calibrate --train
+// ilre calibrate --train, ilre calibrate --heads
 #pragma once
 
 #include <string>
@@ -21,6 +21,15 @@ struct CalibrateArguments {
   ProbeTrainingOptions training;
   float lexical_weight = 0.7f, neighbour_weight = 0.3f;
   int max_looks = 4;  // of the second look
+
+  bool heads = false;
+  std::vector<int> lengths = {4096, 8192};  // tokens of the texts that heads are tried on
+  int texts = 2;                            // of needles, of each length; and one of questions
+  int questions = 64;                       // of each text, at most
+  int budget = 256;                         // tokens recalled
+  double tolerance = 0.02;                  // recall that is given for an earlier layer
+  std::string work;                         // folder of results to go on from; empty: none are kept
+  std::string report;                       // the page to write; empty: none
 };
 
 absl::Status RunCalibrate(const Settings& settings, const CalibrateArguments& arguments);

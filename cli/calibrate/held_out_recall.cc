@@ -64,8 +64,12 @@ absl::StatusOr<std::vector<RecallAtBudget>> MeasureRecall(const Decoder& decoder
   bm25_only.lexical.weight = 1;
   heads_only.neighbour_weight = bm25_only.neighbour_weight = 0;
   for (RetrievalHead& head : bm25_only.heads) head.weight = 0;
-  ILRE_ASSIGN_OR_RETURN(const auto heads, RetrievalModel::Create(decoder, tokenizer, profile.model, heads_only));
-  ILRE_ASSIGN_OR_RETURN(const auto bm25, RetrievalModel::Create(decoder, tokenizer, profile.model, bm25_only));
+  const bool has_parts = profile.scoring == RetrievalProfile::Scoring::kMaxSim;
+  std::unique_ptr<RetrievalModel> heads, bm25;
+  if (has_parts) {
+    ILRE_ASSIGN_OR_RETURN(heads, RetrievalModel::Create(decoder, tokenizer, profile.model, heads_only));
+    ILRE_ASSIGN_OR_RETURN(bm25, RetrievalModel::Create(decoder, tokenizer, profile.model, bm25_only));
+  }
 
   ILRE_ASSIGN_OR_RETURN(const auto ingest, DocumentIngest::Begin(*store, *whole, "calibrate", "held-out", false, {}));
   ILRE_RETURN_IF_ERROR(ingest->Write(text.text));
@@ -92,6 +96,7 @@ absl::StatusOr<std::vector<RecallAtBudget>> MeasureRecall(const Decoder& decoder
       return absl::OkStatus();
     };
     ILRE_RETURN_IF_ERROR(add(*whole, &RecallAtBudget::fused));
+    if (!has_parts) continue;
     ILRE_RETURN_IF_ERROR(add(*heads, &RecallAtBudget::heads));
     ILRE_RETURN_IF_ERROR(add(*bm25, &RecallAtBudget::bm25));
   }

@@ -15,7 +15,7 @@ namespace ilre::cli {
 struct RecallAtBudget {
   int budget = 0;
   double fused = 0;  // share of the segments that hold the answers, with the profile as it is
-  double heads = 0;  // by its heads alone
+  double heads = 0;  // by its heads alone; like the next, only of a profile that scores by kMaxSim
   double bm25 = 0;   // by BM25 alone
 };
 

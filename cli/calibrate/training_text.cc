@@ -1,6 +1,7 @@
 #include "cli/calibrate/training_text.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -75,6 +76,17 @@ absl::StatusOr<std::vector<SquadArticle>> ReadSquad(const std::string& path) {
   }
   if (articles.empty()) return bad("no articles");
   return articles;
+}
+
+absl::StatusOr<SplitSquad> ReadSplitSquad(const std::string& path, double holdout) {
+  ILRE_ASSIGN_OR_RETURN(const std::vector<SquadArticle> articles, ReadSquad(path));
+  const auto cut = static_cast<size_t>(std::floor(static_cast<double>(articles.size()) * (1 - holdout)));
+  if (cut == 0 || cut == articles.size()) {
+    return errors::InvalidArgument(
+        absl::StrCat(path, " has too few articles (", articles.size(), ") to hold some out"));
+  }
+  const auto middle = articles.begin() + static_cast<std::ptrdiff_t>(cut);
+  return SplitSquad{{articles.begin(), middle}, {middle, articles.end()}};
 }
 
 TrainingText JoinArticles(const std::vector<SquadArticle>& articles) {

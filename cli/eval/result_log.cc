@@ -1,20 +1,14 @@
 #include "cli/eval/result_log.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "cli/json_output.h"
 #include "common/base/errors.h"
-#include "common/base/file.h"
 #include "common/base/status_macros.h"
 
 namespace ilre::cli {
 namespace {
-
-constexpr uint64_t kMaxLogBytes = uint64_t{1} << 30;
 
 Json ToJson(const EvalResult& result) {
   return {{"task", result.task},
@@ -66,29 +60,11 @@ bool FromJson(const std::string& line, EvalResult* result) {
 std::string EvalResult::Key() const { return absl::StrCat(task, "/", length, "/", index, "/", mode, "/", budget); }
 
 absl::StatusOr<std::unique_ptr<ResultLog>> ResultLog::Open(const std::string& path, const std::string& settings) {
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (fd < 0) return ErrnoError(errno, absl::StrCat("cannot open ", path));
-  std::unique_ptr<ResultLog> log(new ResultLog(path, fd));
-  ILRE_ASSIGN_OR_RETURN(std::string content, ReadFile(path, kMaxLogBytes));
-  const size_t whole = content.rfind('\n') == std::string::npos ? 0 : content.rfind('\n') + 1;
-  if (whole < content.size() && ::ftruncate(fd, static_cast<off_t>(whole)) != 0) {
-    return ErrnoError(errno, absl::StrCat("cannot shorten ", path));
-  }
-  content.resize(whole);
-  if (content.empty()) {
-    ILRE_RETURN_IF_ERROR(log->AppendLine(settings));
-    return log;
-  }
-  int number = 0;
-  for (size_t begin = 0; begin < content.size();) {
-    const size_t end = content.find('\n', begin);
-    const std::string line = content.substr(begin, end - begin);
-    begin = end + 1;
-    if (++number == 1) {
-      if (line == settings) continue;
-      return MakeError(absl::StatusCode::kFailedPrecondition, "EVAL_OTHER_SETTINGS",
-                       absl::StrCat(path, " was begun with ", line, "; now it is ", settings));
-    }
+  std::unique_ptr<ResultLog> log(new ResultLog);
+  ILRE_ASSIGN_OR_RETURN(log->log_, LineLog::Open(path, settings, "EVAL_OTHER_SETTINGS"));
+  int number = 1;
+  for (const std::string& line : log->log_->lines()) {
+    ++number;
     EvalResult result;
     if (!FromJson(line, &result)) {
       return MakeError(absl::StatusCode::kDataLoss, "EVAL_LOG_DAMAGED",
@@ -100,23 +76,10 @@ absl::StatusOr<std::unique_ptr<ResultLog>> ResultLog::Open(const std::string& pa
   return log;
 }
 
-ResultLog::~ResultLog() { ::close(fd_); }
-
 absl::Status ResultLog::Append(const EvalResult& result) {
-  ILRE_RETURN_IF_ERROR(AppendLine(DumpLine(ToJson(result))));
+  ILRE_RETURN_IF_ERROR(log_->Append(DumpLine(ToJson(result))));
   keys_.insert(result.Key());
   results_.push_back(result);
-  return absl::OkStatus();
-}
-
-absl::Status ResultLog::AppendLine(const std::string& line) {
-  const std::string bytes = absl::StrCat(line, "\n");
-  for (size_t written = 0; written < bytes.size();) {
-    const ssize_t n = ::write(fd_, bytes.data() + written, bytes.size() - written);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return ErrnoError(errno, absl::StrCat("cannot write ", path_));
-    written += static_cast<size_t>(n);
-  }
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "cli/line_log.h"
 
 namespace ilre::cli {
 
@@ -35,9 +36,6 @@ class ResultLog {
   // begun with others is FAILED_PRECONDITION with reason EVAL_OTHER_SETTINGS, naming both. A last line that was cut off
   // by a crash is dropped; any other line that is no result is DATA_LOSS with reason EVAL_LOG_DAMAGED, naming it.
   static absl::StatusOr<std::unique_ptr<ResultLog>> Open(const std::string& path, const std::string& settings);
-  ~ResultLog();
-  ResultLog(const ResultLog&) = delete;
-  ResultLog& operator=(const ResultLog&) = delete;
 
   bool Has(const EvalResult& result) const { return keys_.count(result.Key()) > 0; }
   // The line is in the system's hands when this returns: it outlives this process.
@@ -45,11 +43,9 @@ class ResultLog {
   const std::vector<EvalResult>& results() const { return results_; }
 
  private:
-  ResultLog(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
-  absl::Status AppendLine(const std::string& line);
+  ResultLog() = default;
 
-  std::string path_;
-  int fd_;
+  std::unique_ptr<LineLog> log_;
   std::set<std::string> keys_;
   std::vector<EvalResult> results_;
 };

@@ -61,13 +61,6 @@ std::string ScriptJson(const Json& json) {
       {{"<", "\\u003c"}, {">", "\\u003e"}, {"&", "\\u0026"}, {"\xE2\x80\xA8", "\\u2028"}, {"\xE2\x80\xA9", "\\u2029"}});
 }
 
-std::string SecurityPolicy() {
-  return absl::StrCat("default-src 'none'; script-src ", PolicySource(WebAsset("common.js")), " ",
-                      PolicySource(WebAsset("heat_map.js")), " ", PolicySource(WebAsset("report.js")), "; style-src ",
-                      PolicySource(WebAsset("common.css")),
-                      "; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'");
-}
-
 }  // namespace
 
 std::string EscapeHtml(absl::string_view text) {
@@ -98,19 +91,30 @@ std::string EscapeHtml(absl::string_view text) {
   return html;
 }
 
-std::string RenderReport(const AskReport& report) {
-  const std::string question = EscapeHtml(report.question);
-  std::string html = absl::StrCat(
+std::string PageBeginning(const std::string& title, const std::vector<std::string>& styles,
+                          const std::vector<std::string>& scripts) {
+  std::string css, style_sources, script_sources;
+  for (const std::string& name : styles) {
+    absl::StrAppend(&css, "<style>", WebAsset(name).content, "</style>\n");
+    absl::StrAppend(&style_sources, " ", PolicySource(WebAsset(name)));
+  }
+  for (const std::string& name : scripts) absl::StrAppend(&script_sources, " ", PolicySource(WebAsset(name)));
+  return absl::StrCat(
       "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta http-equiv=\"Content-Security-Policy\" content=\"",
-      SecurityPolicy(),
-      "\">\n<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src",
+      scripts.empty() ? " 'none'" : script_sources, "; style-src", style_sources,
+      "; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
       "<meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"referrer\" content=\"no-referrer\">\n"
       "<title>",
-      question, "</title>\n<style>", WebAsset("common.css").content,
-      "</style>\n</head>\n<body>\n<main class=\"page\">\n",
-      "<header class=\"question\">\n<p class=\"eyebrow\">Question</p>\n<h1 dir=\"auto\">", question,
-      "</h1>\n</header>\n");
+      title, "</title>\n", css, "</head>\n<body>\n<main class=\"page\">\n");
+}
+
+std::string RenderReport(const AskReport& report) {
+  const std::string question = EscapeHtml(report.question);
+  std::string html = absl::StrCat(PageBeginning(question, {"common.css"}, {"common.js", "heat_map.js", "report.js"}),
+                                  "<header class=\"question\">\n<p class=\"eyebrow\">Question</p>\n<h1 dir=\"auto\">",
+                                  question, "</h1>\n</header>\n");
   if (!report.finish_reason.empty()) {
     absl::StrAppend(&html, "<section class=\"answer\" aria-labelledby=\"answer-title\">\n",
                     "<h2 class=\"eyebrow\" id=\"answer-title\">Answer</h2>\n<p class=\"answer-text\" dir=\"auto\">",

@@ -1,0 +1,75 @@
+#include "cli/calibrate/segmented_text.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/retrieval/segmenter.h"
+#include "common/store/records.h"
+
+namespace ilre::cli {
+
+std::vector<int64_t> SegmentedText::GoldSegments(const TextQuestion& question) const {
+  // The token that holds a byte is the first that ends behind it.
+  const auto token_at = [&](size_t byte) {
+    return static_cast<size_t>(std::upper_bound(tokens.ends.begin(), tokens.ends.end(), byte) - tokens.ends.begin());
+  };
+  std::vector<int64_t> gold;
+  const size_t last = std::min(token_at(question.answer_end - 1), tokens.ids.size() - 1);
+  for (size_t i = token_at(question.answer_begin); i <= last; ++i) {
+    if (gold.empty() || gold.back() != segment_of[i]) gold.push_back(segment_of[i]);
+  }
+  return gold;
+}
+
+SegmentedText SegmentText(const Tokenizer& tokenizer, const std::string& text, int max_segment) {
+  SegmentedText made;
+  made.tokens = tokenizer.Encode(text);
+  Segmenter segmenter(max_segment);
+  uint32_t begin = 0;
+  for (size_t i = 0; i < made.tokens.ids.size(); ++i) {
+    const uint32_t end = made.tokens.ends[i];
+    if (segmenter.StartsSegment(absl::string_view(text).substr(begin, end - begin))) {
+      made.begins.push_back(static_cast<int64_t>(i));
+    }
+    made.segment_of.push_back(static_cast<int64_t>(made.begins.size()) - 1);
+    begin = end;
+  }
+  made.begins.push_back(static_cast<int64_t>(made.tokens.ids.size()));
+  return made;
+}
+
+absl::Status StreamTokens(const Decoder& decoder, absl::Span<const TokenId> ids, absl::Span<const Tap> taps,
+                          StreamState* state, std::vector<std::vector<float>>* outputs) {
+  outputs->resize(taps.size());
+  for (size_t begin = 0; begin < ids.size(); begin += kBlockTokens) {
+    std::vector<std::vector<float>> block;
+    ILRE_RETURN_IF_ERROR(decoder.StreamBlock(ids.subspan(begin, kBlockTokens), taps, state, &block));
+    for (size_t i = 0; i < taps.size(); ++i) {
+      (*outputs)[i].insert((*outputs)[i].end(), block[i].begin(), block[i].end());
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<StreamStarts> StartStreams(const Decoder& decoder, const Tokenizer& tokenizer,
+                                          const RetrievalProfile& profile, int depth) {
+  StreamStarts starts;
+  ILRE_ASSIGN_OR_RETURN(starts.document, decoder.StartStream(tokenizer.EncodeIds(profile.prefix, SpecialTokens::kParse),
+                                                             depth, profile.window, profile.arithmetic));
+  starts.question = starts.document;
+  const Tap deepest{Tap::Kind::kInput, depth};
+  std::vector<std::vector<float>> unused;
+  ILRE_RETURN_IF_ERROR(StreamTokens(
+      decoder, tokenizer.EncodeIds(profile.neutral_passage, SpecialTokens::kPlainText, TextPosition::kContinued),
+      absl::MakeConstSpan(&deepest, 1), &starts.question, &unused));
+  return starts;
+}
+
+std::vector<TokenId> QuestionTokens(const Tokenizer& tokenizer, const RetrievalProfile& profile,
+                                    const std::string& question) {
+  return tokenizer.EncodeIds(absl::StrCat(profile.question_prefix, question), SpecialTokens::kPlainText,
+                             TextPosition::kContinued);
+}
+
+}  // namespace ilre::cli
