@@ -1,12 +1,40 @@
 #include "retriever_service/span_reader.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 
 namespace ilre {
+
+absl::StatusOr<StoredTokens> ReadTokens(const KeyStoreReader& store, const DocumentRow& row, uint32_t begin,
+                                        uint32_t end) {
+  const uint32_t first_block = begin / kBlockTokens, end_block = (end - 1) / kBlockTokens + 1;
+  StoredTokens tokens;
+  uint64_t blocks_begin = 0;
+  ILRE_RETURN_IF_ERROR(store.VisitBlocks(row, first_block, end_block, [&](const BlockView& block) {
+    if (block.block() == first_block) blocks_begin = block.text_begin();
+    for (int i = 0; i < block.num_tokens(); ++i) {
+      const uint32_t token = block.block() * kBlockTokens + static_cast<uint32_t>(i);
+      if (token < begin || token >= end) continue;
+      if (token == begin) tokens.byte_begin = block.text_begin() + (i > 0 ? block.token_end(i - 1) : 0);
+      tokens.ends.push_back(block.text_begin() + block.token_end(i) - tokens.byte_begin);
+      tokens.ids.push_back(block.id(i));
+    }
+    return absl::OkStatus();
+  }));
+  ILRE_ASSIGN_OR_RETURN(const std::string text, store.ReadText(row, first_block, end_block));
+  if (tokens.ends.empty() || tokens.byte_begin < blocks_begin ||
+      tokens.byte_begin - blocks_begin + tokens.ends.back() > text.size()) {
+    return MakeError(absl::StatusCode::kDataLoss, "BLOCK_DAMAGED",
+                     absl::StrCat("document ", row.collection, "/", row.document, ", block ", first_block,
+                                  ": its text is shorter than its tokens"));
+  }
+  tokens.text = text.substr(tokens.byte_begin - blocks_begin, tokens.ends.back());
+  return tokens;
+}
 
 absl::StatusOr<std::vector<RecalledSpan>> ReadSpans(const KeyStoreReader& store,
                                                     absl::Span<const DocumentRow> documents,
@@ -26,28 +54,12 @@ absl::StatusOr<std::vector<RecalledSpan>> ReadSpans(const KeyStoreReader& store,
     }
   }
   for (RecalledSpan& span : spans) {
-    const DocumentRow& row = documents[span.document];
-    const uint32_t first = span.token_begin / kBlockTokens, end = (span.token_end - 1) / kBlockTokens + 1;
-    uint64_t blocks_begin = 0;
-    ILRE_RETURN_IF_ERROR(store.VisitBlocks(row, first, end, [&](const BlockView& block) {
-      const uint32_t base = block.block() * kBlockTokens;
-      if (block.block() == first) blocks_begin = block.text_begin();
-      for (int i = 0; i < block.num_tokens(); ++i) {
-        const uint32_t token = base + static_cast<uint32_t>(i);
-        if (token < span.token_begin || token >= span.token_end) continue;
-        if (token == span.token_begin) span.byte_begin = block.text_begin() + (i > 0 ? block.token_end(i - 1) : 0);
-        span.byte_end = block.text_begin() + block.token_end(i);
-        span.ids.push_back(block.id(i));
-      }
-      return absl::OkStatus();
-    }));
-    ILRE_ASSIGN_OR_RETURN(const std::string text, store.ReadText(row, first, end));
-    if (span.byte_end - blocks_begin > text.size() || span.byte_begin < blocks_begin) {
-      return MakeError(absl::StatusCode::kDataLoss, "BLOCK_DAMAGED",
-                       absl::StrCat("document ", row.collection, "/", row.document, ", block ", first,
-                                    ": its text is shorter than its tokens"));
-    }
-    span.text = text.substr(span.byte_begin - blocks_begin, span.byte_end - span.byte_begin);
+    ILRE_ASSIGN_OR_RETURN(StoredTokens tokens,
+                          ReadTokens(store, documents[span.document], span.token_begin, span.token_end));
+    span.byte_begin = tokens.byte_begin;
+    span.byte_end = tokens.byte_begin + tokens.ends.back();
+    span.text = std::move(tokens.text);
+    span.ids = std::move(tokens.ids);
   }
   return spans;
 }

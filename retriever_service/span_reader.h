@@ -1,6 +1,7 @@
 // Recalled segments as they stand in their documents: with byte ranges, text and token ids.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -23,6 +24,18 @@ struct RecalledSpan {
   std::string text;                       // exactly those bytes
   std::vector<TokenId> ids;
 };
+
+// Consecutive tokens as they are stored.
+struct StoredTokens {
+  std::vector<TokenId> ids;
+  std::vector<size_t> ends;  // of each token in `text`
+  uint64_t byte_begin = 0;   // of `text` in the document's
+  std::string text;
+};
+
+// Tokens [begin, end), not empty, of a document. Errors: as of ReadSpans.
+absl::StatusOr<StoredTokens> ReadTokens(const KeyStoreReader& store, const DocumentRow& row, uint32_t begin,
+                                        uint32_t end);
 
 // Segments must be in order of document and place; neighbours (of one document, both in the prompt or both not) become
 // one span. Errors: those of the store; DATA_LOSS with reason BLOCK_DAMAGED where a text is shorter than its tokens.

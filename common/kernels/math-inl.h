@@ -12,6 +12,15 @@ HWY_BEFORE_NAMESPACE();
 namespace ilre::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+// The end of both exponentials: p times 2 to the integer that the low bits of `shifted` hold; 0 where e^x vanishes.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V TimesPowerOfTwo(D d, V p, V shifted, V x) {
+  const hn::RebindToSigned<D> integers;
+  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(integers, shifted));
+  const V result = hn::BitCast(d, hn::Add(hn::BitCast(integers, p), exponent));
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.0f)), result);
+}
+
 // exp(x) for x <= 0, to a relative 2e-7; exp(0) is 1. 0 below -87, where float32 has no normal result. NaN stays NaN.
 //
 // x = n ln 2 + f with |f| <= ln 2 / 2. exp(f) is a polynomial whose greatest relative error, 1.05e-7, is minimal with
@@ -20,7 +29,6 @@ namespace hn = hwy::HWY_NAMESPACE;
 // Functions", 1980).
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V ExpNonPositive(D d, V x) {
-  const hn::RebindToSigned<D> integers;
   const V shifter = hn::Set(d, 12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer, held in the low bits
   const V shifted = hn::MulAdd(x, hn::Set(d, 1.44269504f), shifter);
   const V n = hn::Sub(shifted, shifter);
@@ -32,16 +40,13 @@ HWY_INLINE V ExpNonPositive(D d, V x) {
   p = hn::MulAdd(p, f, hn::Set(d, 0.499992311f));
   p = hn::MulAdd(p, f, hn::Set(d, 1.0f));
   p = hn::MulAdd(p, f, hn::Set(d, 1.0f));
-  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(integers, shifted));
-  const V result = hn::BitCast(d, hn::Add(hn::BitCast(integers, p), exponent));
-  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.0f)), result);
+  return TimesPowerOfTwo(d, p, shifted, x);
 }
 
 // The same to a relative 1.1e-4, for results that are rounded to bf16 (2e-3): 2^f for |f| <= 1/2 by a polynomial whose
 // greatest relative error is minimal with the first coefficient fixed to 1.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V RoughExpNonPositive(D d, V x) {
-  const hn::RebindToSigned<D> integers;
   const V shifter = hn::Set(d, 12582912.0f), log2_e = hn::Set(d, 1.44269504f);
   const V shifted = hn::MulAdd(x, log2_e, shifter);
   const V f = hn::MulSub(x, log2_e, hn::Sub(shifted, shifter));
@@ -49,9 +54,7 @@ HWY_INLINE V RoughExpNonPositive(D d, V x) {
   p = hn::MulAdd(p, f, hn::Set(d, 0.242210373f));
   p = hn::MulAdd(p, f, hn::Set(d, 0.693282902f));
   p = hn::MulAdd(p, f, hn::Set(d, 1.0f));
-  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(integers, shifted));
-  const V result = hn::BitCast(d, hn::Add(hn::BitCast(integers, p), exponent));
-  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -87.0f)), result);
+  return TimesPowerOfTwo(d, p, shifted, x);
 }
 
 }  // namespace ilre::kernels::HWY_NAMESPACE

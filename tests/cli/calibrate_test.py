@@ -8,7 +8,6 @@ usage: calibrate_test.py ILRE
 import json
 import re
 import sys
-import time
 import unittest
 
 from eval_test import squad_file
@@ -63,14 +62,7 @@ class CalibrateTest(unittest.TestCase):
         whole = self.ilre.run(*self.arguments("whole"), timeout=300)
         self.assertEqual(whole.returncode, 0, whole.stderr)
         path = self.ilre.folder / "killed-work/heads.jsonl"
-        process = self.ilre.start(*self.arguments("killed"))
-        deadline = time.monotonic() + 240
-        while process.poll() is None and time.monotonic() < deadline:
-            if path.exists() and path.read_bytes().count(b"\n") >= 3:
-                break
-            time.sleep(0.005)
-        process.kill()
-        process.communicate()
+        self.ilre.kill_after_lines(path, 3, *self.arguments("killed"))
         # Wherever the kill hit: as after one in the middle of a line.
         path.write_bytes(b"\n".join(path.read_bytes().split(b"\n")[:3]) + b'\n{"kind": "need')
         resumed = self.ilre.run(*self.arguments("killed"), timeout=300)

@@ -7,7 +7,6 @@ usage: eval_test.py ILRE
 import json
 import pathlib
 import sys
-import time
 import unittest
 
 from ilre_cli import Ilre, made_up_text
@@ -50,16 +49,9 @@ class EvalTest(unittest.TestCase):
         self.assertEqual(whole.returncode, 0, whole.stderr)
         expected = self.results("whole")
         self.assertEqual(len(expected), 4 * 3 * 5 * 2)
+        path = self.ilre.folder / "killed/results.jsonl"
         for wanted_lines in (3, 30, 90):
-            process = self.ilre.start(*self.arguments("killed"))
-            path = self.ilre.folder / "killed/results.jsonl"
-            deadline = time.monotonic() + 240
-            while process.poll() is None and time.monotonic() < deadline:
-                if path.exists() and path.read_bytes().count(b"\n") >= wanted_lines:
-                    break
-                time.sleep(0.005)
-            process.kill()
-            process.communicate()
+            self.ilre.kill_after_lines(path, wanted_lines, *self.arguments("killed"))
         # Whatever the kills hit: as after one in the middle of a line.
         path.write_bytes(b"\n".join(path.read_bytes().split(b"\n")[:51]) + b'\n{"task": "vt", "mo')
         resumed = self.ilre.run(*self.arguments("killed"), timeout=300)

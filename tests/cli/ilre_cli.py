@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MODEL = ROOT / "tests/model/data/tiny-llama.gguf"
@@ -59,6 +60,17 @@ class Ilre:
             [self.binary, *map(os.fsencode, arguments)], env=environment, cwd=self.folder,
             stdin=options.pop("stdin", subprocess.DEVNULL), stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
         )  # fmt: skip
+
+    def kill_after_lines(self, path: pathlib.Path, lines: int, *arguments: str) -> None:
+        """Runs it until the file has so many lines, or to its end if that comes first."""
+        process = self.start(*arguments)
+        deadline = time.monotonic() + 240
+        while process.poll() is None and time.monotonic() < deadline:
+            if path.exists() and path.read_bytes().count(b"\n") >= lines:
+                break
+            time.sleep(0.005)
+        process.kill()
+        process.communicate()
 
     def run(self, *arguments: str, input: str | bytes | None = None, timeout: float = 60, **options):
         """Runs it to its end. -> CompletedProcess with text."""
