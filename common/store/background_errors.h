@@ -30,6 +30,12 @@ class BackgroundErrors final : public rocksdb::EventListener {
     }
   }
 
+  // RocksDB would try again by itself, on a thread that outlives a reopening; the store reopens it instead, with the
+  // next write.
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+
   void OnCompactionCompleted(rocksdb::DB*, const rocksdb::CompactionJobInfo& info) override {
     if (!info.status.IsCorruption()) return;
     for (int family = 0; family < kNumFamilies; ++family) {

@@ -1,7 +1,6 @@
 #include "common/store/rocksdb_database.h"
 
 #include <algorithm>
-#include <cstdarg>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -9,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
+#include "common/store/engine_log.h"
 #include "common/store/frozen_file_system.h"
 #include "common/store/manifest_seal.h"
 #include "common/store/plain_records.h"
@@ -76,13 +76,6 @@ absl::Status CheckOrWriteStoreVersion(const RocksdbDatabase& database, const std
   return FromRocksdb(database.db()->Write(durable, &batch), absl::StrCat("cannot create a store in ", path));
 }
 
-// A follower's folder is another process's, where nothing is to be written.
-class SilentLogger final : public rocksdb::Logger {
- public:
-  using Logger::Logv;
-  void Logv(const char*, va_list) override {}
-};
-
 bool HasStore(const std::string& path) {
   std::error_code ignored;
   return std::filesystem::exists(path + "/CURRENT", ignored);
@@ -133,6 +126,7 @@ absl::StatusOr<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::OpenForWriting
     bool complete = false;  // what is missing is created
     ILRE_RETURN_IF_ERROR(CheckFamilies(path, db_options, &complete));
   }
+  db_options.info_log = OpenEngineLog(path);
   rocksdb::DB* db = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> families;
   const rocksdb::Status opened =
@@ -151,7 +145,7 @@ absl::StatusOr<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::OpenFrozen(con
       MakeError(absl::StatusCode::kNotFound, "NO_STORE", absl::StrCat("there is no store in ", path));
   const std::shared_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(std::make_shared<FrozenFileSystem>(path, cut));
   rocksdb::DBOptions db_options = MakeDbOptions(options, env.get());
-  db_options.info_log = std::make_shared<SilentLogger>();
+  db_options.info_log = NoEngineLog();  // the folder is another process's
   bool complete = false;
   ILRE_RETURN_IF_ERROR(CheckFamilies(path, db_options, &complete));
   if (!complete) return no_store;

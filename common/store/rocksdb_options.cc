@@ -18,7 +18,6 @@ namespace {
 constexpr uint64_t kMinWriteBufferBytes = 64 << 10;
 constexpr uint64_t kMaxWriteBufferBytes = uint64_t{1} << 30;
 constexpr uint64_t kMaxBlockCacheBytes = uint64_t{1} << 40;
-constexpr size_t kMaxInfoLogBytes = 1 << 20;  // per file, of which two are kept
 // Texts and postings of one block have about a kilobyte each: many of them must share a compressed table block to
 // shrink, and few enough that reading one text stays cheap.
 constexpr size_t kCompressedTableBlockBytes = 64 << 10;
@@ -96,9 +95,6 @@ rocksdb::DBOptions MakeDbOptions(const KeyStoreOptions& options, rocksdb::Env* e
   db.max_total_wal_size = 4 * options.write_buffer_bytes;
   // After an error the store reopens RocksDB itself, having cut off what was not acknowledged.
   db.max_bgerror_resume_count = 0;
-  db.info_log_level = rocksdb::WARN_LEVEL;
-  db.max_log_file_size = kMaxInfoLogBytes;
-  db.keep_log_file_num = 2;
   db.stats_dump_period_sec = 0;
   db.stats_persist_period_sec = 0;
   return db;
