@@ -259,7 +259,7 @@ void AttendRows(const CachedAttentionArgs& args, const RowRange& rows, CachedAtt
   }
   for (; c < width; c += kLanes) MixValueColumns<kRows, 1>(values + c, width, num_keys, scores, padded, sums + c);
   for (int r = 0; r < kRows; ++r) {
-    float* out = args.out + rows.query(r) * args.out_stride + rows.head(r) * dim;
+    float* out = args.out + (rows.query(r) - args.first_query) * args.out_stride + rows.head(r) * dim;
     for (c = 0; c < dim; ++c) out[c] = sums[r * width + c] * factors[r];
   }
 }
@@ -312,15 +312,18 @@ HWY_EXPORT(AppendAll);
 
 constexpr int64_t kTaskQueries = 8;
 
-// Some queries of one key head of one sequence. A lone query is appended to the cache by its task; of several, all are
+// Some queries of one key head of one sequence. A lone query is appended to the cache by its task; else all are
 // before the first is computed.
 struct Task {
   const CachedAttentionArgs* args;
   int64_t kv_head, first, count;
 };
 
+bool IsLone(const CachedAttentionArgs& args) { return args.num_queries == 1 && args.first_query == 0; }
+
 void CheckArgs(const CachedAttentionArgs& args) {
   ILRE_CHECK(args.num_queries >= 0 && args.num_past >= 0);
+  ILRE_CHECK(args.first_query >= 0 && args.first_query <= args.num_queries);
   ILRE_CHECK(args.num_past + args.num_queries <= args.cache.capacity && args.cache.capacity % kCacheStep == 0);
   ILRE_CHECK(args.cache.num_kv_heads >= 1 && args.num_heads >= 1 && args.num_heads % args.cache.num_kv_heads == 0);
   ILRE_CHECK(args.cache.head_dim >= 1 && args.window >= 1);
@@ -339,13 +342,15 @@ void CachedAttention(const CachedAttentionArgs* sequences, int64_t count, Thread
   for (int64_t s = 0; s < count; ++s) {
     const CachedAttentionArgs& args = sequences[s];
     CheckArgs(args);
-    const int64_t blocks = (args.num_queries + kTaskQueries - 1) / kTaskQueries;
+    const int64_t num_computed = args.num_queries - args.first_query;
+    const int64_t blocks = (num_computed + kTaskQueries - 1) / kTaskQueries;
     // The last queries see the most keys: they go first, so that no thread is left with a long task at the end.
     for (int64_t b = blocks - 1; b >= 0; --b) {
-      const int64_t begin = b * args.num_queries / blocks, end = (b + 1) * args.num_queries / blocks;
+      const int64_t begin = args.first_query + b * num_computed / blocks;
+      const int64_t end = args.first_query + (b + 1) * num_computed / blocks;
       for (int64_t g = 0; g < args.cache.num_kv_heads; ++g) tasks.push_back({&args, g, begin, end - begin});
     }
-    if (args.num_queries <= 1) continue;
+    if (IsLone(args)) continue;
     for (int64_t g = 0; g < args.cache.num_kv_heads; ++g) appends.push_back({&args, g, 0, args.num_queries});
   }
   pool.ParallelFor(static_cast<int64_t>(appends.size()), [&](int64_t i) {
@@ -354,7 +359,7 @@ void CachedAttention(const CachedAttentionArgs* sequences, int64_t count, Thread
   pool.ParallelFor(static_cast<int64_t>(tasks.size()), [&](int64_t i) {
     const Task& task = tasks[static_cast<size_t>(i)];
     HWY_DYNAMIC_DISPATCH(Attend)
-    (*task.args, task.kv_head, task.first, task.count, task.args->num_queries == 1);
+    (*task.args, task.kv_head, task.first, task.count, IsLone(*task.args));
   });
 }
 

@@ -33,6 +33,7 @@ struct CachedAttentionArgs {
   LayerCache cache;
   int64_t num_past = 0;        // >= 0: tokens in the cache; num_past + num_queries <= capacity
   int64_t num_queries = 0;     // n >= 0
+  int64_t first_query = 0;     // 0 to n: of queries before it keys and values are appended and nothing is computed
   int64_t window = INT64_MAX;  // >= 1: keys a query sees, counted back from and with its own
   int num_heads = 0;           // H, a multiple of G; query head h reads key head h / (H / G)
   float scale = 0;             // factor of q . k
@@ -40,12 +41,12 @@ struct CachedAttentionArgs {
   const float* k = nullptr;    // [n, G * d], rotated: written to the cache by this call
   const float* v = nullptr;    // [n, G * d]: likewise
   int64_t in_stride = 0;       // floats between rows of q, and of k, and of v
-  float* out = nullptr;        // [n, H * d]
+  float* out = nullptr;        // [n - first_query, H * d]
   int64_t out_stride = 0;      // floats between its rows
 };
 
-// For each of `count` sequences: appends k and v to the cache, rounded to its numbers, and gives for query i, in
-// float32,
+// For each of `count` sequences: appends k and v to the cache, rounded to its numbers, and gives for query i from
+// first_query on, in float32,
 //   sum over the seen j of softmax_j(scale * q . k_j) v_j, k and v as the cache has them,
 // where with p = num_past + i key j is seen if j <= p and p - j < window.
 //

@@ -152,6 +152,28 @@ TEST_P(CachedAttentionTest, PiecesAndCompanyDoNotShowInABit) {
   });
 }
 
+TEST_P(CachedAttentionTest, QueriesThatNobodyAsksForAreAppendedAlone) {
+  ForEachTarget([] {
+    Random random(4);
+    ThreadPool pool(3);
+    for (const int64_t tokens : {1, 2, 9, 40}) {
+      for (const int64_t first : {int64_t{0}, tokens / 2, tokens - 1, tokens}) {
+        Problem whole(GetParam(), tokens, 6, 2, 24, random), part = whole;
+        part.args.cache.keys = part.keys.data(), part.args.cache.values = part.values.data();
+        whole.Run(0, tokens, pool);
+        CachedAttentionArgs piece = part.Piece(0, tokens, part.out.data() + first * part.width);
+        piece.first_query = first;
+        CachedAttention(&piece, 1, pool);
+        EXPECT_EQ(part.keys, whole.keys) << tokens << " " << first;
+        EXPECT_EQ(part.values, whole.values);
+        for (int64_t i = 0; i < first * part.width; ++i) ASSERT_EQ(part.out[static_cast<size_t>(i)], 9.0f);
+        ASSERT_TRUE(SameBits(part.out.data() + first * part.width, whole.out.data() + first * part.width,
+                             (tokens - first) * part.width));
+      }
+    }
+  });
+}
+
 TEST_P(CachedAttentionTest, LargeNumbersDoNotOverflow) {
   ForEachTarget([] {
     Random random(3);

@@ -24,7 +24,6 @@ static_assert(QuantizedLinear::kBlock % kLanes == 0);
 
 void QuantizeBlock(const float* HWY_RESTRICT x, QuantizedBlock* HWY_RESTRICT block) {
   const hn::RebindToSigned<decltype(kFloats)> integers;
-  const hn::Rebind<int16_t, decltype(kFloats)> shorts;
   const hn::Rebind<int8_t, decltype(kFloats)> bytes;
   // As bits, magnitudes are in the order of the numbers, with what is not finite above all others.
   auto greatest = hn::Zero(integers);
@@ -34,10 +33,10 @@ void QuantizeBlock(const float* HWY_RESTRICT x, QuantizedBlock* HWY_RESTRICT blo
   const int32_t bits = hn::GetLane(hn::MaxOfLanes(integers, greatest));
   float largest;
   std::memcpy(&largest, &bits, sizeof(largest));
-  std::memset(block, 0, sizeof(*block));
   // Numbers so small are nothing beside what they are added to; 127 / them would overflow.
-  if (largest < 1e-30f) return;
-  if (bits >= 0x7F800000) {
+  if (largest < 1e-30f || bits >= 0x7F800000) {
+    std::memset(block, 0, sizeof(*block));
+    if (largest < 1e-30f) return;
     block->scale = block->scaled_sum = std::numeric_limits<float>::quiet_NaN();
     return;
   }
@@ -46,11 +45,12 @@ void QuantizeBlock(const float* HWY_RESTRICT x, QuantizedBlock* HWY_RESTRICT blo
   for (int64_t i = 0; i < QuantizedLinear::kBlock; i += kLanes) {
     const auto rounded = hn::NearestInt(hn::Mul(hn::LoadU(kFloats, x + i), factor));
     sums = hn::Add(sums, rounded);
-    hn::StoreU(hn::DemoteTo(bytes, hn::DemoteTo(shorts, rounded)), bytes, block->values + i);
+    hn::StoreU(hn::DemoteTo(bytes, rounded), bytes, block->values + i);
   }
   block->sum = hn::GetLane(hn::SumOfLanes(integers, sums));
   block->scale = largest / 127.0f;
   block->scaled_sum = block->scale * static_cast<float>(block->sum);
+  block->unused = 0;
 }
 
 // Rows of one group -> blocks [num_blocks, rows].

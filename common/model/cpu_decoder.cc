@@ -20,16 +20,54 @@
 namespace ilre {
 namespace {
 
-// Some rows of a batch: the next tokens of one sequence.
+// Some rows of a batch: the next tokens of one sequence, of which logits of the last `num_wanted` are asked for.
 struct Segment {
   CpuKvCache* cache;
-  int64_t first_row, num_rows, num_past;
+  int64_t first_row, num_rows, num_past, num_wanted;
 };
 
 // Buffers of one call, reused from layer to layer.
 struct Scratch {
-  std::vector<float> normed, qkv, attended, gate_up, hidden, added;
+  std::vector<float> qkv, attended;
 };
+
+// What passes from one linear layer to the next, of the rows that are computed together.
+struct RowScratch {
+  std::vector<float> normed, gate_up, hidden, added;
+};
+
+// The calling thread's, kept from call to call.
+RowScratch& ThreadScratch() {
+  thread_local RowScratch scratch;
+  return scratch;
+}
+
+// Rows that one thread takes through several linear layers by itself where there are many: what passes between them
+// stays in its own cache. So many hide that each thread reads the weights for itself, as long as those lie in the
+// last-level cache.
+constexpr int64_t kBlockRows = 32;
+constexpr int64_t kMostBlockWeightBytes = 16 << 20;
+
+// Calls body(first_row, num_rows, pool) for all of n rows, in blocks by all threads or at once.
+template <typename Body>
+void ForRows(int64_t n, bool in_blocks, const Body& body) {
+  const int64_t threads = DefaultPool().num_threads(), blocks = (n + kBlockRows - 1) / kBlockRows;
+  if (!in_blocks || blocks < 2 * threads) return body(0, n, DefaultPool());
+  DefaultPool().ParallelFor(blocks, [&](int64_t block) {
+    const int64_t first = block * kBlockRows;
+    body(first, std::min(kBlockRows, n - first), InlinePool());
+  });
+}
+
+// Moves the rows whose logits are asked for, of `width` numbers each, to the front, and drops the others.
+void KeepWanted(absl::Span<const Segment> segments, int64_t width, std::vector<float>* rows) {
+  auto to = rows->begin();
+  for (const Segment& segment : segments) {
+    const auto end = rows->begin() + (segment.first_row + segment.num_rows) * width;
+    to = std::copy(end - segment.num_wanted * width, end, to);
+  }
+  rows->erase(to, rows->end());
+}
 
 absl::Status NoMemoryForCache(int64_t max_tokens) {
   return MakeError(absl::StatusCode::kResourceExhausted, "OUT_OF_MEMORY",
@@ -65,13 +103,20 @@ class CpuDecoder : public Decoder {
   // Fills scratch->qkv [n, (H + 2G) d], unrotated.
   void Project(const CpuLayer& layer, Exactness exactness, const std::vector<float>& x, int64_t n,
                Scratch* scratch) const;
-  // Appends keys and values of scratch->qkv to the caches, and attends over them -> scratch->attended.
-  void AttendCaches(absl::Span<const Segment> segments, int layer, Scratch* scratch) const;
-  // x += linear(in), or its norm by `norm` [D] where that is not empty.
-  void AddLinear(const CpuLinear& linear, const std::vector<float>& norm, Exactness exactness,
-                 const std::vector<float>& in, int64_t n, Scratch* scratch, std::vector<float>* x) const;
+  // Appends keys and values of scratch->qkv to the caches, and attends over them -> scratch->attended [n, H d]; or, if
+  // `only_wanted`, [rows whose logits are asked for, H d].
+  void AttendCaches(absl::Span<const Segment> segments, int layer, bool only_wanted, Scratch* scratch) const;
+  // Whether blocks of rows are to be taken through the layer by one thread each.
+  static bool InBlocks(const CpuLayer& layer, Exactness exactness);
+  // x [n, D] += linear(in), or its norm by `norm` [D] where that is not empty.
+  void AddLinear(const CpuLinear& linear, const std::vector<float>& norm, Exactness exactness, const float* in,
+                 int64_t n, float* x, RowScratch* scratch, ThreadPool& pool) const;
+  // Finish of some rows: attended [n, H d], x [n, D].
+  void FinishRows(const CpuLayer& layer, Exactness exactness, const float* attended, int64_t n, float* x,
+                  ThreadPool& pool) const;
   // Output projection and feed-forward, added to x.
-  void Finish(const CpuLayer& layer, Exactness exactness, int64_t n, Scratch* scratch, std::vector<float>* x) const;
+  void Finish(const CpuLayer& layer, Exactness exactness, int64_t n, const Scratch& scratch,
+              std::vector<float>* x) const;
   void CopyInputTaps(absl::Span<const Tap> taps, int layer, const std::vector<float>& x, int64_t n,
                      std::vector<std::vector<float>>* outputs) const;
   void CopyProjectionTaps(absl::Span<const Tap> taps, int layer, const Scratch& scratch, int64_t n,
@@ -81,7 +126,7 @@ class CpuDecoder : public Decoder {
   absl::StatusOr<std::vector<Segment>> LayOut(absl::Span<const Sequence> sequences, Exactness exactness) const;
   absl::Status Run(absl::Span<const Sequence> sequences, absl::Span<const Tap> taps, const KeepGoing& keep_going,
                    std::vector<std::vector<float>>* outputs) const;
-  // From what the last layer leaves, x [rows of the batch, D].
+  // From what the last layer leaves, x [rows whose logits are asked for, D].
   void ComputeLogits(absl::Span<const Sequence> sequences, absl::Span<const Segment> segments,
                      const std::vector<float>& x) const;
 
@@ -134,43 +179,59 @@ std::vector<float> CpuDecoder::Embed(absl::Span<const TokenId> ids, Exactness ex
   return x;
 }
 
+bool CpuDecoder::InBlocks(const CpuLayer& layer, Exactness exactness) {
+  if (exactness != Exactness::kQuantized || !layer.gate_up.has_quantized() || !layer.down.has_quantized()) return false;
+  return layer.gate_up.quantized.weight_bytes() + layer.down.quantized.weight_bytes() <= kMostBlockWeightBytes;
+}
+
 void CpuDecoder::Project(const CpuLayer& layer, Exactness exactness, const std::vector<float>& x, int64_t n,
                          Scratch* scratch) const {
-  ThreadPool& pool = DefaultPool();
-  scratch->normed.resize(x.size());
-  kernels::RmsNorm(x.data(), n, config_.hidden_size, layer.attention_norm.data(), config_.rms_norm_eps,
-                   scratch->normed.data(), pool);
+  const int64_t hidden = config_.hidden_size;
   scratch->qkv.resize(static_cast<size_t>(n * qkv_width()));
-  layer.qkv.Apply(exactness, scratch->normed.data(), n, scratch->qkv.data(), pool);
-  if (layer.query_norm.empty()) return;
-  kernels::RmsNormHeads(scratch->qkv.data(), n, config_.num_heads, config_.head_dim, layer.query_norm.data(),
-                        config_.rms_norm_eps, pool, qkv_width());
-  kernels::RmsNormHeads(scratch->qkv.data() + query_width(), n, config_.num_kv_heads, config_.head_dim,
-                        layer.key_norm.data(), config_.rms_norm_eps, pool, qkv_width());
+  ForRows(n, InBlocks(layer, exactness), [&](int64_t first, int64_t rows, ThreadPool& pool) {
+    std::vector<float>& normed = ThreadScratch().normed;
+    normed.resize(static_cast<size_t>(rows * hidden));
+    kernels::RmsNorm(x.data() + first * hidden, rows, hidden, layer.attention_norm.data(), config_.rms_norm_eps,
+                     normed.data(), pool);
+    float* const qkv = scratch->qkv.data() + first * qkv_width();
+    layer.qkv.Apply(exactness, normed.data(), rows, qkv, pool);
+    if (layer.query_norm.empty()) return;
+    kernels::RmsNormHeads(qkv, rows, config_.num_heads, config_.head_dim, layer.query_norm.data(), config_.rms_norm_eps,
+                          pool, qkv_width());
+    kernels::RmsNormHeads(qkv + query_width(), rows, config_.num_kv_heads, config_.head_dim, layer.key_norm.data(),
+                          config_.rms_norm_eps, pool, qkv_width());
+  });
 }
 
 void CpuDecoder::AddLinear(const CpuLinear& linear, const std::vector<float>& norm, Exactness exactness,
-                           const std::vector<float>& in, int64_t n, Scratch* scratch, std::vector<float>* x) const {
-  ThreadPool& pool = DefaultPool();
-  if (norm.empty()) return linear.Apply(exactness, in.data(), n, x->data(), pool, kernels::Accumulate::kAddTo);
-  scratch->added.resize(x->size());
-  linear.Apply(exactness, in.data(), n, scratch->added.data(), pool);
-  kernels::RmsNorm(scratch->added.data(), n, config_.hidden_size, norm.data(), config_.rms_norm_eps,
-                   scratch->added.data(), pool);
-  kernels::AddInPlace(x->data(), scratch->added.data(), n * config_.hidden_size, pool);
+                           const float* in, int64_t n, float* x, RowScratch* scratch, ThreadPool& pool) const {
+  if (norm.empty()) return linear.Apply(exactness, in, n, x, pool, kernels::Accumulate::kAddTo);
+  std::vector<float>& added = scratch->added;
+  added.resize(static_cast<size_t>(n * config_.hidden_size));
+  linear.Apply(exactness, in, n, added.data(), pool);
+  kernels::RmsNorm(added.data(), n, config_.hidden_size, norm.data(), config_.rms_norm_eps, added.data(), pool);
+  kernels::AddInPlace(x, added.data(), n * config_.hidden_size, pool);
 }
 
-void CpuDecoder::Finish(const CpuLayer& layer, Exactness exactness, int64_t n, Scratch* scratch,
+void CpuDecoder::FinishRows(const CpuLayer& layer, Exactness exactness, const float* attended, int64_t n, float* x,
+                            ThreadPool& pool) const {
+  RowScratch& scratch = ThreadScratch();
+  AddLinear(layer.output, layer.post_attention_norm, exactness, attended, n, x, &scratch, pool);
+  scratch.normed.resize(static_cast<size_t>(n * config_.hidden_size));
+  kernels::RmsNorm(x, n, config_.hidden_size, layer.ffn_norm.data(), config_.rms_norm_eps, scratch.normed.data(), pool);
+  scratch.gate_up.resize(static_cast<size_t>(n * 2 * config_.ffn_size));
+  scratch.hidden.resize(static_cast<size_t>(n * config_.ffn_size));
+  layer.gate_up.Apply(exactness, scratch.normed.data(), n, scratch.gate_up.data(), pool);
+  MulByGates(config_, scratch.gate_up.data(), n, config_.ffn_size, scratch.hidden.data(), pool);
+  AddLinear(layer.down, layer.post_ffn_norm, exactness, scratch.hidden.data(), n, x, &scratch, pool);
+}
+
+void CpuDecoder::Finish(const CpuLayer& layer, Exactness exactness, int64_t n, const Scratch& scratch,
                         std::vector<float>* x) const {
-  ThreadPool& pool = DefaultPool();
-  AddLinear(layer.output, layer.post_attention_norm, exactness, scratch->attended, n, scratch, x);
-  kernels::RmsNorm(x->data(), n, config_.hidden_size, layer.ffn_norm.data(), config_.rms_norm_eps,
-                   scratch->normed.data(), pool);
-  scratch->gate_up.resize(static_cast<size_t>(n * 2 * config_.ffn_size));
-  scratch->hidden.resize(static_cast<size_t>(n * config_.ffn_size));
-  layer.gate_up.Apply(exactness, scratch->normed.data(), n, scratch->gate_up.data(), pool);
-  MulByGates(config_, scratch->gate_up.data(), n, config_.ffn_size, scratch->hidden.data(), pool);
-  AddLinear(layer.down, layer.post_ffn_norm, exactness, scratch->hidden, n, scratch, x);
+  ForRows(n, InBlocks(layer, exactness), [&](int64_t first, int64_t rows, ThreadPool& pool) {
+    FinishRows(layer, exactness, scratch.attended.data() + first * query_width(), rows,
+               x->data() + first * config_.hidden_size, pool);
+  });
 }
 
 void CpuDecoder::CopyInputTaps(absl::Span<const Tap> taps, int layer, const std::vector<float>& x, int64_t n,
@@ -284,20 +345,25 @@ absl::StatusOr<std::vector<Segment>> CpuDecoder::LayOut(absl::Span<const Sequenc
     } catch (const std::bad_alloc&) {
       return NoMemoryForCache(cache->max_tokens());
     }
-    segments.push_back({cache, row, n, past});
+    const int64_t wanted = sequence.want == Logits::kNone ? 0 : sequence.want == Logits::kLast ? 1 : n;
+    segments.push_back({cache, row, n, past, wanted});
     row += n;
   }
   return segments;
 }
 
-void CpuDecoder::AttendCaches(absl::Span<const Segment> segments, int layer, Scratch* scratch) const {
-  scratch->attended.resize(scratch->qkv.size() / static_cast<size_t>(qkv_width()) * static_cast<size_t>(query_width()));
+void CpuDecoder::AttendCaches(absl::Span<const Segment> segments, int layer, bool only_wanted, Scratch* scratch) const {
+  int64_t num_rows = 0;
+  for (const Segment& segment : segments) num_rows += only_wanted ? segment.num_wanted : segment.num_rows;
+  scratch->attended.resize(static_cast<size_t>(num_rows * query_width()));
   std::vector<kernels::CachedAttentionArgs> sequences;
+  float* out = scratch->attended.data();
   for (const Segment& segment : segments) {
     kernels::CachedAttentionArgs args;
     args.cache = segment.cache->layer(layer);
     args.num_past = segment.num_past;
     args.num_queries = segment.num_rows;
+    args.first_query = only_wanted ? segment.num_rows - segment.num_wanted : 0;
     args.num_heads = static_cast<int>(config_.num_heads);
     args.window = config_.WindowOf(layer);
     args.scale = 1 / config_.ScoreDivisor();
@@ -305,8 +371,9 @@ void CpuDecoder::AttendCaches(absl::Span<const Segment> segments, int layer, Scr
     args.k = args.q + query_width();
     args.v = args.k + key_width();
     args.in_stride = qkv_width();
-    args.out = scratch->attended.data() + segment.first_row * query_width();
+    args.out = out;
     args.out_stride = query_width();
+    out += (args.num_queries - args.first_query) * query_width();
     sequences.push_back(args);
   }
   kernels::CachedAttention(sequences.data(), static_cast<int64_t>(sequences.size()), DefaultPool());
@@ -330,6 +397,7 @@ absl::Status CpuDecoder::Run(absl::Span<const Sequence> sequences, absl::Span<co
   const int64_t n = static_cast<int64_t>(ids.size());
   const int last = taps.empty() ? num_layers_ : LayersToRun(taps, sequences[0].want);
   std::vector<float> x = Embed(ids, exactness);
+  bool all_rows = true;  // x has them, not only those whose logits are asked for
   Scratch scratch;
   for (int layer = 0;; ++layer) {
     if (keep_going && !keep_going()) return errors::Cancelled("running the model");
@@ -341,9 +409,16 @@ absl::Status CpuDecoder::Run(absl::Span<const Sequence> sequences, absl::Span<co
     const RotaryTable& angles = config_.IsLocal(layer) ? local_rotary : rotary;
     kernels::Rope(scratch.qkv.data(), n, config_.num_heads + config_.num_kv_heads, config_.head_dim,
                   angles.cosines.data(), angles.sines.data(), DefaultPool(), qkv_width());
-    AttendCaches(segments, layer, &scratch);
-    Finish(layers_[layer], exactness, n, &scratch, &x);
+    // Of the last layer nothing is needed but keys and values, and the rows whose logits are asked for.
+    const bool only_wanted = taps.empty() && layer == last - 1;
+    AttendCaches(segments, layer, only_wanted, &scratch);
+    if (only_wanted) {
+      KeepWanted(segments, config_.hidden_size, &x);
+      all_rows = false;
+    }
+    Finish(layers_[layer], exactness, static_cast<int64_t>(x.size()) / config_.hidden_size, scratch, &x);
   }
+  if (all_rows) KeepWanted(segments, config_.hidden_size, &x);
   for (const Segment& segment : segments) segment.cache->set_length(segment.num_past + segment.num_rows);
   ComputeLogits(sequences, segments, x);
   return absl::OkStatus();
@@ -352,20 +427,10 @@ absl::Status CpuDecoder::Run(absl::Span<const Sequence> sequences, absl::Span<co
 void CpuDecoder::ComputeLogits(absl::Span<const Sequence> sequences, absl::Span<const Segment> segments,
                                const std::vector<float>& x) const {
   const int64_t hidden = config_.hidden_size, vocab = config_.vocab_size;
-  const auto rows_of = [&](size_t i) -> int64_t {
-    if (sequences[i].want == Logits::kNone) return 0;
-    return sequences[i].want == Logits::kLast ? 1 : segments[i].num_rows;
-  };
-  std::vector<float> normed;
-  int64_t num_rows = 0;
-  for (size_t i = 0; i < segments.size(); ++i) {
-    const int64_t rows = rows_of(i), first = segments[i].first_row + segments[i].num_rows - rows;
-    normed.resize(static_cast<size_t>((num_rows + rows) * hidden));
-    kernels::RmsNorm(x.data() + first * hidden, rows, hidden, final_norm_.data(), config_.rms_norm_eps,
-                     normed.data() + num_rows * hidden, DefaultPool());
-    num_rows += rows;
-  }
+  const int64_t num_rows = static_cast<int64_t>(x.size()) / hidden;
   if (num_rows == 0) return;
+  std::vector<float> normed(x.size());
+  kernels::RmsNorm(x.data(), num_rows, hidden, final_norm_.data(), config_.rms_norm_eps, normed.data(), DefaultPool());
   const CpuLinear& output = config_.tied_embeddings ? embedding_ : output_;
   std::vector<float> logits(static_cast<size_t>(num_rows * vocab));
   output.Apply(Exactness::kQuantized, normed.data(), num_rows, logits.data(), DefaultPool());
@@ -376,7 +441,7 @@ void CpuDecoder::ComputeLogits(absl::Span<const Sequence> sequences, absl::Span<
   auto from = logits.begin();
   for (size_t i = 0; i < segments.size(); ++i) {
     if (sequences[i].want == Logits::kNone) continue;
-    const auto to = from + rows_of(i) * vocab;
+    const auto to = from + segments[i].num_wanted * vocab;
     sequences[i].logits->assign(from, to);
     from = to;
   }

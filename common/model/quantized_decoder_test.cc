@@ -52,7 +52,7 @@ std::vector<TokenId> SomeIds(int count) {
 }
 
 std::vector<float> AllLogits(const Decoder& decoder, const std::vector<TokenId>& ids) {
-  auto cache = decoder.NewCache(100);
+  auto cache = decoder.NewCache(static_cast<int64_t>(ids.size()));
   EXPECT_THAT(cache, IsOk());
   std::vector<float> logits;
   EXPECT_THAT(decoder.Forward(ids, cache->get(), {}, Decoder::Logits::kAll, nullptr, &logits), IsOk());
@@ -147,6 +147,32 @@ TEST_P(QuantizedDecoderTest, BatchesAndPiecesDoNotShowInABit) {
   }
   EXPECT_EQ(of_first, expected);
   EXPECT_TRUE(std::equal(of_second.begin(), of_second.end(), expected.begin()));
+}
+
+TEST_P(QuantizedDecoderTest, LongPromptsInBlocksOfRowsDoNotShowInABit) {
+  constexpr int kTokens = 300;  // enough that threads take blocks of rows through the layers by themselves
+  const std::vector<TokenId> ids = SomeIds(kTokens);
+  const std::vector<float> all = AllLogits(*quantized_, ids);
+  const auto vocab = static_cast<int64_t>(all.size()) / kTokens;
+  ILRE_ASSERT_OK_AND_ASSIGN(const auto whole, quantized_->NewCache(kTokens + 1));
+  ILRE_ASSERT_OK_AND_ASSIGN(const auto pieces, quantized_->NewCache(kTokens + 1));
+  std::vector<float> last, of_pieces, none;
+  ILRE_ASSERT_OK(quantized_->Forward(ids, whole.get(), {}, Decoder::Logits::kLast, nullptr, &last));
+  for (size_t begin = 0; begin < ids.size(); begin += 15) {
+    std::vector<float> logits;
+    const absl::Span<const TokenId> piece = absl::MakeConstSpan(ids).subspan(begin, 15);
+    ILRE_ASSERT_OK(quantized_->Forward(piece, pieces.get(), {}, Decoder::Logits::kAll, nullptr, &logits));
+    of_pieces.insert(of_pieces.end(), logits.begin(), logits.end());
+  }
+  EXPECT_EQ(of_pieces, all);
+  EXPECT_EQ(last, std::vector<float>(all.end() - vocab, all.end()));
+  // What the last layer leaves out for the last row's logits alone is not missing from the cache.
+  whole->Truncate(0);
+  ILRE_ASSERT_OK(quantized_->Forward(ids, whole.get(), {}, Decoder::Logits::kNone, nullptr, &none));
+  std::vector<float> after_none, after_all;
+  ILRE_ASSERT_OK(quantized_->Forward({7}, whole.get(), {}, Decoder::Logits::kLast, nullptr, &after_none));
+  ILRE_ASSERT_OK(quantized_->Forward({7}, pieces.get(), {}, Decoder::Logits::kLast, nullptr, &after_all));
+  EXPECT_EQ(after_none, after_all);
 }
 
 TEST_P(QuantizedDecoderTest, StreamsAndTapsDoNotDependOnTheArithmetic) {
