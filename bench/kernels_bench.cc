@@ -72,7 +72,8 @@ BENCHMARK(LinearKernel)
     ->ArgsProduct({{49152}, {576}, {1, 16, 256}})
     ->UseRealTime();
 
-// The same in int8, rounding of x included, on one thread; GFLOP/s as if in floats. path: 0 portable, 1 AVX2, 2 VNNI.
+// The same in int8, rounding of x included, on one thread; GFLOP/s as if in floats. path: 0 portable, 1 AVX2, 2 VNNI, 3
+// AMX.
 void Int8LinearKernel(benchmark::State& state) {
   const int64_t out = state.range(0), in = state.range(1), rows = state.range(2);
   const Int8Path path = static_cast<Int8Path>(state.range(3)), best = ChosenInt8Path();
@@ -96,10 +97,10 @@ void Int8LinearKernel(benchmark::State& state) {
 }
 BENCHMARK(Int8LinearKernel)
     ->ArgNames({"out", "in", "rows", "path"})
-    ->ArgsProduct({{960}, {576}, {64}, {0, 1, 2}})
-    ->ArgsProduct({{576}, {576}, {64}, {2}})
-    ->ArgsProduct({{3072}, {576}, {64}, {2}})
-    ->ArgsProduct({{576}, {1536}, {64}, {2}});
+    ->ArgsProduct({{960}, {576}, {64}, {0, 1, 2, 3}})
+    ->ArgsProduct({{576}, {576}, {64}, {2, 3}})
+    ->ArgsProduct({{3072}, {576}, {64}, {2, 3}})
+    ->ArgsProduct({{576}, {1536}, {64}, {2, 3}});
 
 // Arguments: format (0: Q4_0, 1: Q4_1, 2: Q8_0), out, in, rows. Weights as a file has them.
 void QuantizedLinearKernel(benchmark::State& state) {

@@ -4,8 +4,10 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <optional>
 
 #include "common/base/check.h"
+#include "common/kernels/int8_amx.h"
 #include "common/kernels/int8_tile.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -44,9 +46,10 @@ float QuantizeBlock(const float* HWY_RESTRICT x, int8_t* HWY_RESTRICT values, in
   return largest < 1e-30f ? 0.0f : largest / 127.0f;
 }
 
-// Rows of one group. values: [depth / 4, kGroup, 4]; scales, sums: [blocks, kGroup].
+// Rows of one group. values: [depth / 4, kGroup, 4]; scales, sums: [blocks, kGroup]. tiles: if not null, the values as
+// [blocks, kBlock] of each row, blocks tile_stride and rows kBlock bytes apart.
 void QuantizeGroup(const float* x, int64_t x_stride, int64_t rows, int64_t in, int8_t* values, float* scales,
-                   int32_t* sums) {
+                   int32_t* sums, int8_t* tiles, int64_t tile_stride) {
   constexpr int64_t kBlock = Int8Rows::kBlock, kGroup = Int8Rows::kGroup;
   HWY_ALIGN float rest[kBlock];
   HWY_ALIGN int8_t block[kBlock];
@@ -60,6 +63,10 @@ void QuantizeGroup(const float* x, int64_t x_stride, int64_t rows, int64_t in, i
         from = rest;
       }
       scales[b * kGroup + r] = QuantizeBlock(from, block, &sums[b * kGroup + r]);
+      if (tiles != nullptr) {
+        std::memcpy(tiles + b * tile_stride + r * kBlock, block, kBlock);
+        continue;
+      }
       int8_t* to = values + (begin / 4 * kGroup + r) * 4;
       for (int64_t i = 0; i < kBlock; i += 4, to += kGroup * 4) std::memcpy(to, block + i, 4);
     }
@@ -111,11 +118,14 @@ std::atomic<Int8Path>& Chosen() {
   return chosen;
 }
 
+bool TakesTiles(Int8Path path) { return path == Int8Path::kAmx || path == Int8Path::kAmxEmulated; }
+
 }  // namespace
 
 std::vector<Int8Path> SupportedInt8Paths() {
   std::vector<Int8Path> paths;
 #if defined(__x86_64__)
+  if (AmxIsUsable()) paths.push_back(Int8Path::kAmx);
   if (__builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
     paths.push_back(Int8Path::kAvx512Vnni);
@@ -127,7 +137,19 @@ std::vector<Int8Path> SupportedInt8Paths() {
 }
 
 const char* Int8PathName(Int8Path path) {
-  return path == Int8Path::kAvx512Vnni ? "AVX-512 VNNI" : path == Int8Path::kAvx2 ? "AVX2" : "portable";
+  switch (path) {
+    case Int8Path::kPortable:
+      return "portable";
+    case Int8Path::kAvx2:
+      return "AVX2";
+    case Int8Path::kAvx512Vnni:
+      return "AVX-512 VNNI";
+    case Int8Path::kAmx:
+      return "AMX";
+    case Int8Path::kAmxEmulated:
+      return "AMX, emulated";
+  }
+  return "unknown";
 }
 
 Int8Path ChosenInt8Path() { return Chosen(); }
@@ -139,13 +161,26 @@ void Int8Rows::Assign(const float* x, int64_t rows, int64_t in, int64_t x_stride
   if (x_stride == 0) x_stride = in;
   rows_ = rows;
   in_ = in;
-  const int64_t groups = DivideUp(rows, kGroup), blocks = DivideUp(in, kBlock);
+  in_tiles_ = TakesTiles(Chosen());
+  const int64_t blocks = DivideUp(in, kBlock);
+  const int64_t groups = in_tiles_ ? DivideUp(rows, 2 * kGroup) * 2 : DivideUp(rows, kGroup);
   const auto grow = [](auto& memory, int64_t size) {
     if (static_cast<int64_t>(memory.size()) < size) memory.resize(size);
   };
   grow(values_, groups * blocks * kBlock * kGroup);
   grow(scales_, groups * blocks * kGroup);
   grow(sums_, groups * blocks * kGroup);
+  if (in_tiles_) {
+    constexpr int64_t kTile = 2 * kGroup * kBlock;
+    for (int64_t g = 0; g < DivideUp(rows, kGroup); ++g) {
+      const int64_t begin = g * kGroup;
+      int8_t* tiles = values_.data() + g / 2 * blocks * kTile + g % 2 * kGroup * kBlock;
+      HWY_DYNAMIC_DISPATCH(QuantizeGroup)
+      (x + begin * x_stride, x_stride, std::min(kGroup, rows - begin), in, nullptr, scales_.data() + begin * blocks,
+       sums_.data() + begin * blocks, tiles, kTile);
+    }
+    return;
+  }
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t begin = g * kGroup, count = std::min(kGroup, rows - begin);
     int8_t* values = values_.data() + begin * blocks * kBlock;
@@ -156,7 +191,8 @@ void Int8Rows::Assign(const float* x, int64_t rows, int64_t in, int64_t x_stride
       std::fill_n(scales, blocks * kGroup, 0.0f);
       std::fill_n(sums, blocks * kGroup, 0);
     }
-    HWY_DYNAMIC_DISPATCH(QuantizeGroup)(x + begin * x_stride, x_stride, count, in, values, scales, sums);
+    HWY_DYNAMIC_DISPATCH(QuantizeGroup)
+    (x + begin * x_stride, x_stride, count, in, values, scales, sums, nullptr, 0);
   }
 }
 
@@ -204,11 +240,40 @@ Int8Linear Int8Linear::FromPacked(const PackedLinear& packed) {
   return linear;
 }
 
+void Int8Linear::ApplyTiles(const Int8Rows& x, int64_t begin, int64_t end, float* y, Accumulate accumulate,
+                            int64_t y_stride) const {
+#if defined(__x86_64__)
+  const bool emulated = Chosen().load(std::memory_order_relaxed) == Int8Path::kAmxEmulated;
+  std::optional<ScopedAmx> scoped;
+  if (!emulated) scoped.emplace();
+  const int64_t blocks = DivideUp(in_, Int8Rows::kBlock), depth = blocks * Int8Rows::kBlock;
+  const auto store = HWY_DYNAMIC_DISPATCH(StoreTile);
+  alignas(kCacheLine) float sums[kAmxRows * kPanel];
+  for (int64_t first = begin; first < end; first += kPanel) {
+    for (int64_t row = 0; row < x.rows(); row += kAmxRows) {
+      const int64_t group = row * blocks, next_group = group + Int8Rows::kGroup * blocks;
+      const Int8AmxTile tile = {.num_blocks = blocks,
+                                .weights = weights_.data() + first * depth,
+                                .values = x.values_.data() + row * depth,
+                                .scales = {x.scales_.data() + group, x.scales_.data() + next_group},
+                                .sums = {x.sums_.data() + group, x.sums_.data() + next_group},
+                                .out = sums};
+      emulated ? AmxTileEmulated(tile) : AmxTile(tile);
+      store(sums, std::min<int64_t>(kAmxRows, x.rows() - row), std::min(kPanel, end - first), scales_.data() + first,
+            bias_.empty() ? nullptr : bias_.data() + first, accumulate, y + row * y_stride + first - begin, y_stride);
+    }
+  }
+#else
+  ILRE_CHECK(false);  // no path takes tiles here
+#endif
+}
+
 void Int8Linear::ApplyColumns(const Int8Rows& x, int64_t begin, int64_t end, float* y, Accumulate accumulate,
                               int64_t y_stride) const {
   if (x.rows() == 0 || begin == end) return;
   ILRE_CHECK(x.in_features() == in_ && begin % kPanel == 0 && 0 <= begin && begin < end && end <= out_);
   if (y_stride == 0) y_stride = end - begin;
+  if (x.in_tiles_) return ApplyTiles(x, begin, end, y, accumulate, y_stride);
   constexpr int64_t kGroup = Int8Rows::kGroup;
   const int64_t groups = DivideUp(x.rows(), kGroup), blocks = DivideUp(in_, Int8Rows::kBlock);
   const int64_t depth = blocks * Int8Rows::kBlock;

@@ -1,5 +1,5 @@
 // Linear layers in eight-bit integers: y = x W^T + b with one scale for each row of W and one for each block of 64
-// inputs of a row of x. Two to four times as fast as float32 where the processor multiplies bytes (AVX-512 VNNI).
+// inputs of a row of x. Two to four times as fast as float32 where the processor multiplies bytes (AVX-512 VNNI, AMX).
 //
 // Sums of products within a block are exact; the rest is float32 in a fixed order. So results are the same, bit for
 // bit, on every processor, and a row of y depends on its own row of x and on W alone.
@@ -31,8 +31,9 @@ class Int8Rows {
  private:
   friend class Int8Linear;
   int64_t rows_ = 0, in_ = 0;
-  AlignedVector<int8_t> values_;  // [groups, depth / 4, kGroup, 4]; zeros in rows beyond `rows`
-  AlignedVector<float> scales_;   // [groups, blocks, kGroup]
+  bool in_tiles_ = false;         // the layout of values_, that which the path takes that was chosen at Assign
+  AlignedVector<int8_t> values_;  // [groups, depth / 4, kGroup, 4], or [groups / 2, blocks, 2 kGroup, kBlock] in tiles
+  AlignedVector<float> scales_;   // [groups, blocks, kGroup]; as values_ and sums_ without meaning beyond `rows`
   AlignedVector<int32_t> sums_;   // [groups, blocks, kGroup]: of a block's values
 };
 
@@ -61,6 +62,8 @@ class Int8Linear {
   static constexpr int64_t kPanel = 16;  // outputs side by side
 
  private:
+  void ApplyTiles(const Int8Rows& x, int64_t begin, int64_t end, float* y, Accumulate accumulate,
+                  int64_t y_stride) const;
   void PackRow(int64_t output, const float* weights);
 
   int64_t out_ = 0, in_ = 0;
@@ -70,13 +73,19 @@ class Int8Linear {
 };
 
 // The ways of computing it. All give the same bits.
-enum class Int8Path { kPortable, kAvx2, kAvx512Vnni };
+enum class Int8Path {
+  kPortable,
+  kAvx2,
+  kAvx512Vnni,
+  kAmx,
+  kAmxEmulated,  // kAmx with its instructions' definition in their place: for tests, on processors with AVX-512
+};
 
 // Those that this processor runs, best first. The best one is taken, once, when first needed.
 std::vector<Int8Path> SupportedInt8Paths();
 const char* Int8PathName(Int8Path path);
 Int8Path ChosenInt8Path();
-// For tests and benchmarks: no Apply may run meanwhile.
+// For tests and benchmarks: no Apply may run meanwhile, and rows are to be assigned after it.
 void SetInt8Path(Int8Path path);
 
 }  // namespace ilre::kernels

@@ -15,7 +15,11 @@ namespace {
 
 // Each way of computing the products together with each way of rounding.
 void ForEachPath(const std::function<void()>& body) {
-  for (const Int8Path path : SupportedInt8Paths()) {
+  std::vector<Int8Path> paths = SupportedInt8Paths();
+  if (std::find(paths.begin(), paths.end(), Int8Path::kAvx512Vnni) != paths.end()) {
+    paths.push_back(Int8Path::kAmxEmulated);
+  }
+  for (const Int8Path path : paths) {
     SCOPED_TRACE(Int8PathName(path));
     SetInt8Path(path);
     ForEachTarget(body);
