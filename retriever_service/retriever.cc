@@ -11,6 +11,7 @@
 #include "retriever_service/attention_scorer.h"
 #include "retriever_service/frequent_words.h"
 #include "retriever_service/max_sim_scorer.h"
+#include "retriever_service/question_words.h"
 #include "retriever_service/reranker.h"
 #include "retriever_service/second_look.h"
 #include "retriever_service/selection.h"
@@ -28,6 +29,13 @@ class Stopwatch {
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
+
+SelectionRule RuleOf(const RetrievalProfile& profile, int budget) {
+  return {.budget = budget,
+          .prompt_floor = profile.prompt_floor,
+          .min_prompt = profile.min_prompt,
+          .near_floor = profile.prompt_word_floor};
+}
 
 bool AllHavePostings(absl::Span<const DocumentRow> documents) {
   return std::all_of(documents.begin(), documents.end(), [](const DocumentRow& row) { return row.has_postings; });
@@ -60,7 +68,7 @@ absl::StatusOr<std::vector<ScoredSegment>> Retriever::Choose(absl::Span<const Do
                                                              int budget, const RetrieveOptions& options,
                                                              Retrieval* retrieval) const {
   const RetrievalProfile& profile = model_.profile();
-  SelectionRule rule{.budget = budget, .prompt_floor = profile.prompt_floor, .min_prompt = profile.min_prompt};
+  SelectionRule rule = RuleOf(profile, budget);
   if (profile.rerank.shortlist > 0) rule = {.budget = std::max(budget, profile.rerank.shortlist)};
   Stopwatch watch;
   if (profile.scoring == RetrievalProfile::Scoring::kMaxSim) {
@@ -130,9 +138,11 @@ absl::StatusOr<Retrieval> Retriever::Retrieve(absl::Span<const DocumentRow> docu
       ids.insert(ids.end(), spans[0].ids.begin(), spans[0].ids.end());
     }
     ILRE_ASSIGN_OR_RETURN(chosen, Rerank(model_, std::move(chosen), ids, question, options.should_stop));
-    chosen = SelectSegments(std::move(chosen),
-                            {.budget = budget, .prompt_floor = profile.prompt_floor, .min_prompt = profile.min_prompt});
+    chosen = SelectSegments(std::move(chosen), RuleOf(profile, budget));
     retrieval.rerank_ms = watch.LapMs();
+  }
+  if (!retrieval.counted_words) {
+    ILRE_RETURN_IF_ERROR(TakeByQuestionWords(store_, documents, encoded.word_hashes, &chosen));
   }
   ILRE_ASSIGN_OR_RETURN(retrieval.spans, ReadSpans(store_, documents, chosen));
   for (const RecalledSpan& span : retrieval.spans) {

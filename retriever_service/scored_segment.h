@@ -11,6 +11,7 @@ struct ScoredSegment {
   uint32_t end = 0;       // after the last token
   float score = 0;        // higher is better; comparable across documents
   bool in_prompt = true;  // false: recalled, but scored too low for the answer's prompt
+  bool is_near = false;   // not in it, but scored above RetrievalProfile::prompt_word_floor
   uint32_t num_tokens() const { return end - begin; }
 };
 

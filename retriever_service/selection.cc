@@ -30,7 +30,8 @@ ScoreRange RangeOf(const std::vector<ScoredSegment>& segments) {
 
 std::vector<ScoredSegment> SelectSegments(std::vector<ScoredSegment> segments, const SelectionRule& rule) {
   if (segments.empty() || rule.budget <= 0) return {};
-  const float floor = rule.prompt_floor > 0 ? RangeOf(segments).At(rule.prompt_floor) : 0;
+  const ScoreRange range = rule.prompt_floor > 0 ? RangeOf(segments) : ScoreRange();
+  const float floor = range.At(rule.prompt_floor), near_floor = range.At(rule.near_floor);
   // Every segment has a token at least: no more than `budget` of them can be looked at before it is full or passes over
   // many.
   std::vector<ScoredSegment> chosen;
@@ -49,6 +50,7 @@ std::vector<ScoredSegment> SelectSegments(std::vector<ScoredSegment> segments, c
       segment.end = segment.begin + static_cast<uint32_t>(rule.budget);
     }
     segment.in_prompt = rule.prompt_floor <= 0 || segment.score >= floor || used < rule.min_prompt;
+    segment.is_near = !segment.in_prompt && rule.near_floor > 0 && segment.score >= near_floor;
     used += static_cast<int>(segment.num_tokens());
     chosen.push_back(segment);
   }

@@ -22,6 +22,7 @@ struct SelectionRule {
   int budget = 512;        // tokens, all segments together
   float prompt_floor = 0;  // as RetrievalProfile::prompt_floor
   int min_prompt = 0;      // as RetrievalProfile::min_prompt
+  float near_floor = 0;    // as RetrievalProfile::prompt_word_floor: marks near segments, if not 0
 };
 
 // Whole segments, best first, as long as they fit the budget; a segment too long for what is left is passed over, and

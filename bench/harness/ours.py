@@ -47,7 +47,7 @@ def without_floor(engine: Engine, folder: pathlib.Path) -> Engine:
     """With which the whole budget is in the prompt, not only what comes near the best score: a copy of the profile."""
     source = pathlib.Path(engine.profile)
     content = json.loads(source.read_text(encoding="utf-8"))
-    content["prompt_floor"] = 0
+    content["prompt_floor"] = content["prompt_word_floor"] = 0
     copy = folder / "whole-budget.json"
     copy.write_text(json.dumps(content), encoding="utf-8")
     copy.with_suffix(".safetensors").write_bytes(source.with_suffix(".safetensors").read_bytes())

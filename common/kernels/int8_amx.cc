@@ -29,8 +29,8 @@ constexpr int kPanel = Int8Linear::kPanel, kGroup = Int8Rows::kGroup, kBlock = I
 constexpr int kTileBytes = kAmxRows * kBlock, kProducts = kAmxRows * kPanel;
 static_assert(kAmxRows == 2 * kGroup && kBlock == 64 && kPanel == 16);
 
-// Products of one block: products [kAmxRows, kPanel] = values [kAmxRows, 64] times weights [16, kPanel, 4]. Even and odd
-// blocks use other tiles, so that one's sums are scaled while the other is multiplied.
+// Products of one block: products [kAmxRows, kPanel] = values [kAmxRows, 64] times weights [16, kPanel, 4]. Even and
+// odd blocks use other tiles, so that one's sums are scaled while the other is multiplied.
 struct Emulation {
   static void Multiply(const int8_t* values, const uint8_t* weights, int32_t* products) {
     std::fill_n(products, kProducts, 0);

@@ -13,11 +13,11 @@ inline constexpr int kAmxRows = 16;  // rows of x in a tile: two groups of Int8R
 // kAmxRows rows of x times kPanel rows of W (int8_linear.h).
 struct Int8AmxTile {
   int64_t num_blocks;
-  const uint8_t* weights;    // [num_blocks, 16, kPanel, 4]: int8 + 128
-  const int8_t* values;      // [num_blocks, kAmxRows, 64]
-  const float* scales[2];    // [num_blocks, kGroup] of each group
-  const int32_t* sums[2];    // the same
-  float* out;                // [kAmxRows, kPanel], as Int8Tile's
+  const uint8_t* weights;  // [num_blocks, 16, kPanel, 4]: int8 + 128
+  const int8_t* values;    // [num_blocks, kAmxRows, 64]
+  const float* scales[2];  // [num_blocks, kGroup] of each group
+  const int32_t* sums[2];  // the same
+  float* out;              // [kAmxRows, kPanel], as Int8Tile's
 };
 
 // Whether this processor and this system let us use tiles, and they give what the definition gives: asked, and tried,

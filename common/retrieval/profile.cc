@@ -100,6 +100,9 @@ absl::Status RetrievalProfile::Validate(const ModelConfig& config) const {
   if (!(prompt_floor >= 0 && prompt_floor <= 1)) return Bad("prompt_floor is not in [0, 1]");
   if (!(neighbour_weight >= 0 && neighbour_weight <= 10)) return Bad("neighbour_weight is not in [0, 10]");
   if (min_prompt < 0) return Bad("min_prompt is negative");
+  if (!(prompt_word_floor >= 0 && prompt_word_floor <= prompt_floor)) {
+    return Bad("prompt_word_floor is not in [0, prompt_floor]");
+  }
   for (const RetrievalHead& head : heads) {
     if (absl::Status status = ValidateHead(head, config); !status.ok()) return status;
   }

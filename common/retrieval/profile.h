@@ -123,6 +123,9 @@ struct RetrievalProfile {
   // recalled.
   float prompt_floor = 0;
   int min_prompt = 0;  // tokens that go into the prompt whatever the floor says
+  // Segments between this share of the way and the floor go into the prompt, too, where they hold a rare word of the
+  // question (retriever_service/question_words.h); 0: none. At most prompt_floor.
+  float prompt_word_floor = 0;
 
   absl::Status Validate(const ModelConfig& model) const;
   std::vector<HeadFormat> HeadFormats() const;

@@ -211,6 +211,7 @@ std::string ReadProfile(const Json& json, RetrievalProfile* profile) {
   reader.Optional("budget", &profile->budget);
   reader.Optional("prompt_floor", &profile->prompt_floor);
   reader.Optional("min_prompt", &profile->min_prompt);
+  reader.Optional("prompt_word_floor", &profile->prompt_word_floor);
   const Json* heads = reader.Find("heads");
   if (heads == nullptr || !heads->is_array() || heads->size() > kMaxHeads) return "it has no list of heads";
   for (size_t i = 0; i < heads->size(); ++i) {
@@ -300,7 +301,8 @@ Json ProfileJson(const RetrievalProfile& profile) {
                {"neighbour_weight", Shortest(profile.neighbour_weight)},
                {"budget", profile.budget},
                {"prompt_floor", Shortest(profile.prompt_floor)},
-               {"min_prompt", profile.min_prompt}};
+               {"min_prompt", profile.min_prompt},
+               {"prompt_word_floor", Shortest(profile.prompt_word_floor)}};
   for (const RetrievalHead& head : profile.heads) json["heads"].push_back(HeadJson(head));
   if (!max_sim) {
     const Attention& attention = profile.attention;

@@ -102,6 +102,7 @@ RetrievalProfile FullProfile() {
   profile.budget = 300;
   profile.prompt_floor = 0.6f;
   profile.min_prompt = 64;
+  profile.prompt_word_floor = 0.4f;
   return profile;
 }
 
@@ -166,6 +167,7 @@ void ExpectEqual(const RetrievalProfile& a, const RetrievalProfile& b) {
   EXPECT_EQ(a.budget, b.budget);
   EXPECT_EQ(a.prompt_floor, b.prompt_floor);
   EXPECT_EQ(a.min_prompt, b.min_prompt);
+  EXPECT_EQ(a.prompt_word_floor, b.prompt_word_floor);
   ASSERT_EQ(a.heads.size(), b.heads.size());
   for (size_t i = 0; i < a.heads.size(); ++i) ExpectEqual(a.heads[i], b.heads[i]);
 }
@@ -221,9 +223,26 @@ TEST_F(BadProfileTest, FieldsThatNobodyKnowsAreRefusedWhereverTheyStand) {
 }
 
 TEST_F(BadProfileTest, FieldsOfAnotherTypeAreNamed) {
-  for (const char* field : {"name", "model", "prefix", "window", "arithmetic", "max_segment", "lexical_postings",
-                            "neutral_passage", "question_prefix", "scoring", "neighbour_weight", "budget",
-                            "prompt_floor", "min_prompt", "heads", "attention", "lexical", "second_look", "rerank"}) {
+  for (const char* field : {"name",
+                            "model",
+                            "prefix",
+                            "window",
+                            "arithmetic",
+                            "max_segment",
+                            "lexical_postings",
+                            "neutral_passage",
+                            "question_prefix",
+                            "scoring",
+                            "neighbour_weight",
+                            "budget",
+                            "prompt_floor",
+                            "min_prompt",
+                            "prompt_word_floor",
+                            "heads",
+                            "attention",
+                            "lexical",
+                            "second_look",
+                            "rerank"}) {
     ExpectRefused([&](Json* json) { (*json)[field] = nullptr; }, field[0] == 'h' ? "heads" : field);
   }
   ExpectRefused([](Json* json) { (*json)["window"] = 2.5; }, "window");
@@ -295,6 +314,7 @@ TEST(ProfileTest, TheFingerprintChangesWithWhatIsStoredAndWithNothingElse) {
       {"budget", [](RetrievalProfile* p) { ++p->budget; }},
       {"prompt_floor", [](RetrievalProfile* p) { p->prompt_floor = 0; }},
       {"min_prompt", [](RetrievalProfile* p) { p->min_prompt = 0; }},
+      {"prompt_word_floor", [](RetrievalProfile* p) { p->prompt_word_floor = 0; }},
       {"weight", [](RetrievalProfile* p) { p->heads[0].weight = 2; }},
       {"query_heads", [](RetrievalProfile* p) { p->heads[1].query_heads = {4}; }},
       {"query_projection", [](RetrievalProfile* p) { p->heads[0].query_projection[0] = 0; }},
@@ -349,6 +369,8 @@ TEST(ProfileTest, ValidationNamesWhatDoesNotFit) {
   refused([](RetrievalProfile* p) { p->prompt_floor = kNan; }, "prompt_floor");
   refused([](RetrievalProfile* p) { p->neighbour_weight = -1; }, "neighbour_weight");
   refused([](RetrievalProfile* p) { p->min_prompt = -1; }, "min_prompt");
+  refused([](RetrievalProfile* p) { p->prompt_word_floor = p->prompt_floor + 0.1f; }, "prompt_word_floor");
+  refused([](RetrievalProfile* p) { p->prompt_word_floor = kNan; }, "prompt_word_floor");
 }
 
 TEST(ProfileTest, PooledHeadsRoundTripAndAreChecked) {

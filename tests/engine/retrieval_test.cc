@@ -387,6 +387,7 @@ std::vector<ScoredSegment> PlainSelection(std::vector<ScoredSegment> segments, c
   for (const ScoredSegment& segment : segments) scores.push_back(segment.score);
   std::sort(scores.begin(), scores.end());
   const float median = scores[scores.size() / 2], floor = median + rule.prompt_floor * (scores.back() - median);
+  const float near_floor = median + rule.near_floor * (scores.back() - median);
   std::stable_sort(segments.begin(), segments.end(), [](const auto& a, const auto& b) { return a.score > b.score; });
   std::vector<ScoredSegment> chosen;
   int left = rule.budget;
@@ -399,6 +400,7 @@ std::vector<ScoredSegment> PlainSelection(std::vector<ScoredSegment> segments, c
       continue;
     }
     segment.in_prompt = rule.prompt_floor == 0 || segment.score >= floor || rule.budget - left < rule.min_prompt;
+    segment.is_near = rule.near_floor > 0 && !segment.in_prompt && segment.score >= near_floor;
     left -= static_cast<int>(segment.num_tokens());
     chosen.push_back(segment);
   }
@@ -423,6 +425,7 @@ TEST(SelectionTest, TakesWhatItsDescriptionSays) {
     rule.budget = 1 + static_cast<int>(random.Below(300));
     rule.prompt_floor = random.Below(2) == 0 ? 0 : static_cast<float>(random.Uniform());
     rule.min_prompt = static_cast<int>(random.Below(64));
+    if (random.Below(2) == 0) rule.near_floor = rule.prompt_floor * static_cast<float>(random.Uniform());
     const auto expected = PlainSelection(segments, rule), actual = SelectSegments(segments, rule);
     ASSERT_EQ(actual.size(), expected.size()) << "round " << round;
     for (size_t i = 0; i < actual.size(); ++i) {
@@ -430,6 +433,7 @@ TEST(SelectionTest, TakesWhatItsDescriptionSays) {
       ASSERT_EQ(actual[i].begin, expected[i].begin);
       ASSERT_EQ(actual[i].end, expected[i].end);
       ASSERT_EQ(actual[i].in_prompt, expected[i].in_prompt) << "round " << round << " segment " << i;
+      ASSERT_EQ(actual[i].is_near, expected[i].is_near) << "round " << round << " segment " << i;
     }
   }
   EXPECT_TRUE(SelectSegments({}, {}).empty());
