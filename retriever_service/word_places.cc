@@ -21,7 +21,8 @@ absl::Status TakeRange(const KeyStoreReader& store, absl::Span<const DocumentRow
                             [&](uint32_t block, const LexicalData& lexical) {
                               VisitPostings(lexical, words, [&](uint16_t word, const LexicalPosting& posting) {
                                 std::vector<PostingPlace>& places = (*found)[word];
-                                if (places.size() < max_each) places.push_back({range.document, block, posting.segment});
+                                if (places.size() < max_each)
+                                  places.push_back({range.document, block, posting.segment});
                               });
                               return absl::OkStatus();
                             });
