@@ -63,7 +63,7 @@ struct Reader {
     const Tokens tokens = tokenizer.Encode(text);
     ILRE_RETURN_IF_ERROR(Run(tokens.ids, true, &state));
     Json json = {{"tokens", tokens.ids.size()}, {"segments", Json::array()}, {"bytes", Json::array()}};
-    Segmenter segmenter(profile.max_segment);
+    Segmenter segmenter(profile.max_segment, profile.max_indented);
     uint32_t begin = 0;
     for (size_t i = 0; i < tokens.ids.size(); ++i) {
       if (segmenter.StartsSegment(absl::string_view(text).substr(begin, tokens.ends[i] - begin))) {

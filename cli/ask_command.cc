@@ -30,6 +30,14 @@ std::string NameOf(const Answer& answer, const RecalledSpan& span) {
   return absl::StrCat(row.collection, "/", row.document);
 }
 
+// null where no words were counted.
+Json WordCountsJson(const WordCounts& counts) {
+  if (counts.words.empty()) return nullptr;
+  Json words = Json::array();
+  for (const WordCounts::Word& word : counts.words) words.push_back({{"word", word.word}, {"count", word.count}});
+  return {{"words", std::move(words)}, {"total", counts.total}};
+}
+
 Json AnswerJson(const Answer& answer, double load_ms) {
   Json json = {{"answer", answer.generation.text}, {"spans", Json::array()}};
   for (const RecalledSpan& span : answer.retrieval.spans) {
@@ -46,6 +54,7 @@ Json AnswerJson(const Answer& answer, double load_ms) {
   json["document_tokens"] = answer.retrieval.document_tokens;
   json["recalled_tokens"] = answer.retrieval.recalled_tokens;
   json["looks"] = answer.retrieval.looks;
+  json["word_counts"] = WordCountsJson(answer.retrieval.word_counts);
   json["answer_tokens"] = answer.generation.num_tokens;
   json["finish_reason"] = answer.prompt_tokens > 0 ? std::string(FinishReasonName(answer.generation.reason)) : "";
   json["timings_ms"] = {{"load", load_ms},
@@ -89,6 +98,16 @@ void PrintSpans(const Answer& answer) {
   }
 }
 
+void PrintWordCounts(const WordCounts& counts) {
+  if (counts.words.empty()) return;
+  std::printf("Words were counted, %s in all:", WithCommas(counts.total).c_str());
+  for (const WordCounts::Word& word : counts.words) {
+    std::printf("%s %s %s", &word == counts.words.data() ? "" : ",", OneLine(word.word, 64).c_str(),
+                WithCommas(word.count).c_str());
+  }
+  std::printf("\n");
+}
+
 absl::Status AskOne(const Asker& asker, const Question& question, const AskArguments& arguments) {
   const std::string& report_file = arguments.report_file;
   if (arguments.json) {
@@ -104,6 +123,7 @@ absl::Status AskOne(const Asker& asker, const Question& question, const AskArgum
   ILRE_ASSIGN_OR_RETURN(const Answer answer, asker.Ask(question, nullptr, emit));
   PrintSpans(answer);
   const Retrieval& retrieval = answer.retrieval;
+  PrintWordCounts(retrieval.word_counts);
   std::printf(
       "Times in ms: load %.0f, question %.0f, scores %.0f, second look %.0f, rerank %.0f, first token %.0f, all %.0f\n",
       asker.load_ms(), retrieval.query_ms, retrieval.score_ms, retrieval.second_look_ms, retrieval.rerank_ms,

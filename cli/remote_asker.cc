@@ -55,6 +55,13 @@ absl::Status TakeSpans(const google::protobuf::RepeatedPtrField<v1::Span>& spans
   return absl::OkStatus();
 }
 
+void TakeWordCounts(const v1::WordCounts& counts, Answer* answer) {
+  for (const v1::WordCounts::Word& word : counts.words()) {
+    answer->retrieval.word_counts.words.push_back({word.word(), static_cast<uint64_t>(word.count())});
+  }
+  answer->retrieval.word_counts.total = static_cast<uint64_t>(counts.total());
+}
+
 void TakeTimings(const v1::Timings& timings, Answer* answer) {
   answer->retrieval.query_ms = timings.query_ms();
   answer->retrieval.score_ms = timings.score_ms();
@@ -136,6 +143,7 @@ class RemoteAsker final : public Asker {
     answer->retrieval.document_tokens = static_cast<uint64_t>(response.document_tokens());
     answer->retrieval.recalled_tokens = static_cast<int>(response.recalled_tokens());
     answer->retrieval.looks = response.look_count();
+    TakeWordCounts(response.word_counts(), answer);
     TakeTimings(response.timings(), answer);
     if (on_spans) on_spans(*answer);
     return absl::OkStatus();
@@ -178,6 +186,7 @@ class RemoteAsker final : public Asker {
       answer->retrieval.document_tokens = static_cast<uint64_t>(event.recall().document_tokens());
       answer->retrieval.recalled_tokens = static_cast<int>(event.recall().recalled_tokens());
       answer->retrieval.looks = event.recall().look_count();
+      TakeWordCounts(event.recall().word_counts(), answer);
       answer->prompt_tokens = static_cast<int>(event.recall().prompt_tokens());
       if (on_spans) on_spans(*answer);
     } else if (event.has_finish()) {

@@ -156,7 +156,8 @@ absl::Status DocumentIngest::EncodeOneBlock(size_t num_tokens) {
   const uint32_t text_bytes = block->ends.back();
   block->text = state_.pending_text.substr(0, text_bytes);
   block->segment_starts = std::make_unique<bool[]>(num_tokens);
-  Segmenter segmenter(model_.profile().max_segment, state_.segmenter);
+  const RetrievalProfile& profile = model_.profile();
+  Segmenter segmenter(profile.max_segment, profile.max_indented, state_.segmenter);
   uint32_t token_begin = 0;
   for (size_t i = 0; i < num_tokens; ++i) {
     block->segment_starts[i] =

@@ -12,7 +12,7 @@
 namespace ilre {
 namespace {
 
-constexpr uint32_t kStateVersion = 1;  // frozen: docs/formats.md
+constexpr uint32_t kStateVersion = 1, kIndentedVersion = 2;  // frozen: docs/formats.md
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "stored numbers are little-endian");
 
@@ -102,14 +102,22 @@ absl::Status CheckWindow(const IngestState& state, const ModelConfig& model) {
 
 std::string EncodeIngestState(const IngestState& state) {
   std::string out;
-  Put(kStateVersion, &out);
+  const Segmenter::State& segmenter = state.segmenter;
+  const bool indented = segmenter.indent > 0 || segmenter.line_indent > 0 || segmenter.in_line || segmenter.sentence;
+  Put(indented ? kIndentedVersion : kStateVersion, &out);
   Put(state.num_blocks, &out);
   Put(state.block_bytes, &out);
   Put(state.text_checksum, &out);
-  Put(state.segmenter.phase, &out);
-  Put(state.segmenter.cjk, &out);
-  Put<uint8_t>(state.segmenter.boundary, &out);
-  Put(state.segmenter.length, &out);
+  Put(segmenter.phase, &out);
+  Put(segmenter.cjk, &out);
+  Put<uint8_t>(segmenter.boundary, &out);
+  Put(segmenter.length, &out);
+  if (indented) {
+    Put(segmenter.indent, &out);
+    Put(segmenter.line_indent, &out);
+    Put<uint8_t>(segmenter.in_line, &out);
+    Put<uint8_t>(segmenter.sentence, &out);
+  }
   Put<uint32_t>(static_cast<uint32_t>(state.pending_text.size()), &out);
   out += state.pending_text;
   PutArray(state.pending_ids, &out);
@@ -125,7 +133,10 @@ std::string EncodeIngestState(const IngestState& state) {
 absl::StatusOr<IngestState> ParseIngestState(absl::string_view bytes, const ModelConfig& model,
                                              const StreamState& document_start) {
   Reader reader(bytes);
-  if (reader.Take<uint32_t>() != kStateVersion) return Damaged("the state to resume from has an unknown version");
+  const uint32_t version = reader.Take<uint32_t>();
+  if (version != kStateVersion && version != kIndentedVersion) {
+    return Damaged("the state to resume from has an unknown version");
+  }
   IngestState state;
   state.num_blocks = reader.Take<uint32_t>();
   state.block_bytes = reader.Take<uint64_t>();
@@ -134,6 +145,12 @@ absl::StatusOr<IngestState> ParseIngestState(absl::string_view bytes, const Mode
   state.segmenter.cjk = reader.Take<uint8_t>();
   state.segmenter.boundary = reader.Take<uint8_t>() != 0;
   state.segmenter.length = reader.Take<uint32_t>();
+  if (version == kIndentedVersion) {
+    state.segmenter.indent = reader.Take<uint32_t>();
+    state.segmenter.line_indent = reader.Take<uint32_t>();
+    state.segmenter.in_line = reader.Take<uint8_t>() != 0;
+    state.segmenter.sentence = reader.Take<uint8_t>() != 0;
+  }
   state.pending_text = reader.TakeString();
   state.pending_ids = reader.TakeArray<TokenId>();
   state.pending_ends = reader.TakeArray<uint32_t>();

@@ -124,6 +124,7 @@ absl::Status GeneratorHandler::Generate(const CallContext& context, const v1::Ge
   summary.set_document_tokens(recalled.document_tokens());
   summary.set_recalled_tokens(recalled.recalled_tokens());
   summary.set_look_count(recalled.look_count());
+  if (recalled.has_word_counts()) *summary.mutable_word_counts() = std::move(*recalled.mutable_word_counts());
   summary.set_prompt_tokens(static_cast<int64_t>(prompt.size()));
   ILRE_RETURN_IF_ERROR(write(first));
 

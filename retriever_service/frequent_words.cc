@@ -16,14 +16,14 @@
 #include "common/base/status_macros.h"
 #include "retriever_service/document_scan.h"
 #include "retriever_service/word_finder.h"
-#include "retriever_service/word_scan.h"
+#include "retriever_service/word_places.h"
 
 namespace ilre {
 namespace {
 
 constexpr uint32_t kBlocksPerRange = 32;
 constexpr size_t kRangesAtOnce = 64;  // counts that are held together, each of at most 8,192 words
-constexpr size_t kMaxTries = 4;       // a word may be cut in two by the end of a block, and is then not found there
+constexpr size_t kMaxTries = 8;       // a word may be cut in two by the end of a block, and is then not found there
 constexpr int kDefaultWords = 10, kMaxAsked = 100;
 constexpr size_t kReach = 5;  // terms between "most" and "words"
 constexpr char kPunctuation[] = " \t\r\n.,;:!?()[]{}\"'*_/-";
@@ -89,13 +89,20 @@ int NumberOf(absl::string_view term) {
   return absl::SimpleAtoi(term, &number) && number >= 1 && number <= kMaxAsked ? number : 0;
 }
 
-// [words] the first segments that have each word, at most kMaxTries.
-std::vector<std::vector<uint32_t>> FirstSegments(const std::vector<WordHit>& hits, size_t num_words) {
-  std::vector<std::vector<uint32_t>> first(num_words);
-  for (const WordHit& hit : hits) {
-    if (first[hit.word].size() < kMaxTries) first[hit.word].push_back(hit.segment);
+// What is found of one word, at the first of its postings where it is whole.
+absl::StatusOr<absl::optional<FoundWord>> FindFirst(const KeyStoreReader& store,
+                                                    absl::Span<const DocumentRow> documents,
+                                                    const std::vector<PostingPlace>& postings, uint32_t hash) {
+  ScoredSegment last;
+  for (const PostingPlace& posting : postings) {
+    ILRE_ASSIGN_OR_RETURN(const absl::optional<ScoredSegment> segment, SegmentOf(store, documents, posting));
+    if (!segment.has_value()) continue;
+    if (segment->document == last.document && segment->end == last.end) continue;  // its part in the next block
+    last = *segment;
+    ILRE_ASSIGN_OR_RETURN(absl::optional<FoundWord> found, FindWord(store, documents, *segment, hash));
+    if (found.has_value()) return found;
   }
-  return first;
+  return absl::optional<FoundWord>();
 }
 
 }  // namespace
@@ -115,38 +122,33 @@ int CountFrequentWordsAsked(absl::string_view question) {
   return 0;
 }
 
-absl::StatusOr<std::vector<ScoredSegment>> PlacesOfFrequentWords(const KeyStoreReader& store,
-                                                                 absl::Span<const DocumentRow> documents,
-                                                                 absl::Span<const ScoredSegment> segments,
-                                                                 int num_words, int budget,
-                                                                 const std::function<bool()>& should_stop) {
+absl::StatusOr<FrequentWords> FindFrequentWords(const KeyStoreReader& store, absl::Span<const DocumentRow> documents,
+                                                int num_words, int budget, const std::function<bool()>& should_stop) {
   ILRE_ASSIGN_OR_RETURN(const Counts counts, CountWords(store, documents, should_stop));
-  double total = 0;
-  for (const auto& [hash, count] : counts) total += static_cast<double>(count);
+  FrequentWords result;
+  for (const auto& [hash, count] : counts) result.counts.total += count;
   const std::vector<WordCount> frequent = MostFrequent(counts, static_cast<size_t>(num_words));
   std::vector<uint32_t> hashes;
   for (const auto& [hash, count] : frequent) hashes.push_back(hash);
   std::sort(hashes.begin(), hashes.end());
-  ILRE_ASSIGN_OR_RETURN(const std::vector<WordHit> hits, ScanWords(store, documents, segments, hashes, should_stop));
-  const std::vector<std::vector<uint32_t>> first = FirstSegments(hits, hashes.size());
-  std::vector<ScoredSegment> places;
+  ILRE_ASSIGN_OR_RETURN(const auto postings, FirstPostings(store, documents, hashes, kMaxTries, should_stop));
   for (const auto& [hash, count] : frequent) {
     const auto word = std::lower_bound(hashes.begin(), hashes.end(), hash) - hashes.begin();
-    for (const uint32_t segment : first[static_cast<size_t>(word)]) {
-      ILRE_ASSIGN_OR_RETURN(absl::optional<ScoredSegment> place, FindWord(store, documents, segments[segment], hash));
-      if (!place.has_value()) continue;
-      if (static_cast<int>(place->num_tokens()) > budget) break;
-      budget -= static_cast<int>(place->num_tokens());
-      place->score = static_cast<float>(static_cast<double>(count) / total);
-      place->in_prompt = true;
-      places.push_back(*place);
-      break;
-    }
+    ILRE_ASSIGN_OR_RETURN(absl::optional<FoundWord> found,
+                          FindFirst(store, documents, postings[static_cast<size_t>(word)], hash));
+    if (!found.has_value()) continue;
+    result.counts.words.push_back({std::move(found->word), count});
+    ScoredSegment& place = found->place;
+    if (static_cast<int>(place.num_tokens()) > budget) continue;
+    budget -= static_cast<int>(place.num_tokens());
+    place.score = static_cast<float>(static_cast<double>(count) / static_cast<double>(result.counts.total));
+    place.in_prompt = true;
+    result.places.push_back(place);
   }
-  std::sort(places.begin(), places.end(), [](const ScoredSegment& a, const ScoredSegment& b) {
+  std::sort(result.places.begin(), result.places.end(), [](const ScoredSegment& a, const ScoredSegment& b) {
     return std::tie(a.document, a.begin) < std::tie(b.document, b.begin);
   });
-  return places;
+  return result;
 }
 
 }  // namespace ilre

@@ -5,7 +5,9 @@
 // Words are those of the postings: without stop words, and counted by their first six characters.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -20,17 +22,29 @@ namespace ilre {
 // text: the number in it ("the three most common words"), else 10, at most 100. 0: it asks for something else.
 int CountFrequentWordsAsked(absl::string_view question);
 
-// `segments`: all of `documents`, which have postings, in order of document and place; their scores do not matter. ->
-// of each of the `num_words` most frequent words of all documents together the tokens of its first place, most frequent
-// words first as long as they fit `budget`, returned in order of document and place. A place's score is the word's
-// share of all words that count; all are for the prompt. Empty: there is no word, or none fits.
+struct WordCounts {
+  struct Word {
+    std::string word;    // as it stands at its first place
+    uint64_t count = 0;  // in all documents together
+  };
+  std::vector<Word> words;  // most frequent first
+  uint64_t total = 0;       // of all words that count
+};
+
+struct FrequentWords {
+  WordCounts counts;
+  std::vector<ScoredSegment> places;  // in order of document and place
+};
+
+// The `num_words` most frequent words of `documents`, which have postings, and of each the tokens of its first place:
+// most frequent words first as long as they fit `budget`. A place's score is the word's share of all words that count;
+// all are for the prompt. A word whose first places are all cut by the ends of blocks is left out. No places: there is
+// no word, or none fits.
 //
-// Work is linear in the postings, memory bounded: of texts of more than 262,144 distinct words those that are rarest on
-// the way are counted anew. The result does not depend on threads. Errors: those of the store, CANCELLED.
-absl::StatusOr<std::vector<ScoredSegment>> PlacesOfFrequentWords(const KeyStoreReader& store,
-                                                                 absl::Span<const DocumentRow> documents,
-                                                                 absl::Span<const ScoredSegment> segments,
-                                                                 int num_words, int budget,
-                                                                 const std::function<bool()>& should_stop);
+// Vectors are not read. Work is linear in the postings, memory bounded: of texts of more than 262,144 distinct words
+// those that are rarest on the way are counted anew. The result does not depend on threads. Errors: those of the store,
+// CANCELLED.
+absl::StatusOr<FrequentWords> FindFrequentWords(const KeyStoreReader& store, absl::Span<const DocumentRow> documents,
+                                                int num_words, int budget, const std::function<bool()>& should_stop);
 
 }  // namespace ilre

@@ -64,8 +64,8 @@ absl::Status Retriever::CheckDocuments(absl::Span<const DocumentRow> documents) 
 
 // Scores and chooses; fills in looks and times.
 absl::StatusOr<std::vector<ScoredSegment>> Retriever::Choose(absl::Span<const DocumentRow> documents,
-                                                             const EncodedQuestion& question, int num_frequent_words,
-                                                             int budget, const RetrieveOptions& options,
+                                                             const EncodedQuestion& question, int budget,
+                                                             const RetrieveOptions& options,
                                                              Retrieval* retrieval) const {
   const RetrievalProfile& profile = model_.profile();
   SelectionRule rule = RuleOf(profile, budget);
@@ -74,14 +74,6 @@ absl::StatusOr<std::vector<ScoredSegment>> Retriever::Choose(absl::Span<const Do
   if (profile.scoring == RetrievalProfile::Scoring::kMaxSim) {
     ILRE_ASSIGN_OR_RETURN(auto segments, ScoreByMaxSim(store_, documents, question, profile, options.should_stop));
     retrieval->score_ms += watch.LapMs();
-    if (num_frequent_words > 0) {
-      ILRE_ASSIGN_OR_RETURN(auto places, PlacesOfFrequentWords(store_, documents, segments, num_frequent_words, budget,
-                                                               options.should_stop));
-      ++retrieval->looks;
-      retrieval->second_look_ms = watch.LapMs();
-      retrieval->counted_words = !places.empty();
-      if (!places.empty()) return places;
-    }
     if (profile.second_look.max_looks > 0 && !options.one_look && AllHavePostings(documents)) {
       ILRE_ASSIGN_OR_RETURN(const int looks, LookAgain(store_, documents, question.word_hashes, profile.second_look,
                                                        options.should_stop, &segments));
@@ -98,6 +90,26 @@ absl::StatusOr<std::vector<ScoredSegment>> Retriever::Choose(absl::Span<const Do
                     ? SelectSegments(std::move(scores.segments), rule)
                     : SelectByPooling(scores.scores, profile.attention.kernels, rule.budget);
   retrieval->score_ms += watch.LapMs();
+  return chosen;
+}
+
+// As Choose, with the profile's rerank.
+absl::StatusOr<std::vector<ScoredSegment>> Retriever::Search(absl::Span<const DocumentRow> documents,
+                                                             absl::string_view question, const EncodedQuestion& encoded,
+                                                             int budget, const RetrieveOptions& options,
+                                                             Retrieval* retrieval) const {
+  ILRE_ASSIGN_OR_RETURN(std::vector<ScoredSegment> chosen, Choose(documents, encoded, budget, options, retrieval));
+  const RetrievalProfile& profile = model_.profile();
+  if (profile.rerank.shortlist == 0) return chosen;
+  Stopwatch watch;
+  std::vector<TokenId> ids;
+  for (const ScoredSegment& segment : chosen) {
+    ILRE_ASSIGN_OR_RETURN(const auto spans, ReadSpans(store_, documents, {segment}));
+    ids.insert(ids.end(), spans[0].ids.begin(), spans[0].ids.end());
+  }
+  ILRE_ASSIGN_OR_RETURN(chosen, Rerank(model_, std::move(chosen), ids, question, options.should_stop));
+  chosen = SelectSegments(std::move(chosen), RuleOf(profile, budget));
+  retrieval->rerank_ms = watch.LapMs();
   return chosen;
 }
 
@@ -127,21 +139,19 @@ absl::StatusOr<Retrieval> Retriever::Retrieve(absl::Span<const DocumentRow> docu
   Stopwatch watch;
   ILRE_ASSIGN_OR_RETURN(const EncodedQuestion encoded, model_.EncodeQuestion(question));
   retrieval.query_ms = watch.LapMs();
-  const int asked = options.one_look || !AllHavePostings(documents) ? 0 : CountFrequentWordsAsked(question);
-  ILRE_ASSIGN_OR_RETURN(std::vector<ScoredSegment> chosen,
-                        Choose(documents, encoded, asked, budget, options, &retrieval));
-  watch.LapMs();  // counted by Choose
-  if (profile.rerank.shortlist > 0 && !retrieval.counted_words) {
-    std::vector<TokenId> ids;
-    for (const ScoredSegment& segment : chosen) {
-      ILRE_ASSIGN_OR_RETURN(const auto spans, ReadSpans(store_, documents, {segment}));
-      ids.insert(ids.end(), spans[0].ids.begin(), spans[0].ids.end());
-    }
-    ILRE_ASSIGN_OR_RETURN(chosen, Rerank(model_, std::move(chosen), ids, question, options.should_stop));
-    chosen = SelectSegments(std::move(chosen), RuleOf(profile, budget));
-    retrieval.rerank_ms = watch.LapMs();
+  std::vector<ScoredSegment> chosen;
+  const bool counts = profile.scoring == RetrievalProfile::Scoring::kMaxSim && !options.one_look;
+  const int asked = counts && AllHavePostings(documents) ? CountFrequentWordsAsked(question) : 0;
+  if (asked > 0) {
+    ILRE_ASSIGN_OR_RETURN(FrequentWords frequent,
+                          FindFrequentWords(store_, documents, asked, budget, options.should_stop));
+    chosen = std::move(frequent.places);
+    if (!chosen.empty()) retrieval.word_counts = std::move(frequent.counts);
+    retrieval.score_ms += watch.LapMs();
   }
-  if (!retrieval.counted_words) {
+  if (chosen.empty()) {
+    ILRE_ASSIGN_OR_RETURN(chosen, Search(documents, question, encoded, budget, options, &retrieval));
+    watch.LapMs();  // counted by Search
     ILRE_RETURN_IF_ERROR(TakeByQuestionWords(store_, documents, encoded.word_hashes, &chosen));
   }
   ILRE_ASSIGN_OR_RETURN(retrieval.spans, ReadSpans(store_, documents, chosen));

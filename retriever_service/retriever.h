@@ -12,6 +12,7 @@
 #include "common/model/tokenizer.h"
 #include "common/retrieval/retrieval_model.h"
 #include "common/store/key_store.h"
+#include "retriever_service/frequent_words.h"
 #include "retriever_service/scored_segment.h"
 #include "retriever_service/span_reader.h"
 
@@ -29,8 +30,8 @@ struct Retrieval {
   uint64_t document_tokens = 0;     // searched
   int recalled_tokens = 0;
   int looks = 1;                      // how often the documents were searched; more than 1 where the profile says so
-  bool counted_words = false;         // the spans are places of the most frequent words (frequent_words.h)
-  double query_ms = 0, score_ms = 0;  // encoding the question; scoring and reading spans
+  WordCounts word_counts;             // not empty: nothing was searched for, the spans are places of these words
+  double query_ms = 0, score_ms = 0;  // encoding the question; scoring (or counting words) and reading spans
   double second_look_ms = 0, rerank_ms = 0;  // all looks after the first; rerank
 };
 
@@ -52,7 +53,10 @@ class Retriever {
   absl::Status CheckDocument(const DocumentRow& row) const;
   absl::Status CheckDocuments(absl::Span<const DocumentRow> documents) const;
   absl::StatusOr<std::vector<ScoredSegment>> Choose(absl::Span<const DocumentRow> documents,
-                                                    const EncodedQuestion& question, int num_frequent_words, int budget,
+                                                    const EncodedQuestion& question, int budget,
+                                                    const RetrieveOptions& options, Retrieval* retrieval) const;
+  absl::StatusOr<std::vector<ScoredSegment>> Search(absl::Span<const DocumentRow> documents, absl::string_view question,
+                                                    const EncodedQuestion& encoded, int budget,
                                                     const RetrieveOptions& options, Retrieval* retrieval) const;
 
   const RetrievalModel& model_;

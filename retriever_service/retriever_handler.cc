@@ -24,6 +24,17 @@ absl::Status OfQuestion(const absl::Status& status) {
   return absl::IsInvalidArgument(status) ? WithField(status, "question") : status;
 }
 
+v1::WordCounts ToProto(const WordCounts& counts) {
+  v1::WordCounts proto;
+  for (const WordCounts::Word& word : counts.words) {
+    v1::WordCounts::Word* out = proto.add_words();
+    out->set_word(Utf8Repaired(word.word));
+    out->set_count(static_cast<int64_t>(word.count));
+  }
+  proto.set_total(static_cast<int64_t>(counts.total));
+  return proto;
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<SearchTarget>> RetrieverHandler::ParseNames(const CallContext& context,
@@ -80,6 +91,7 @@ absl::Status RetrieverHandler::Retrieve(const CallContext& context, const v1::Re
   timings->set_query_ms(retrieval.query_ms);
   timings->set_score_ms(retrieval.score_ms);
   response->set_look_count(retrieval.looks);
+  if (!retrieval.word_counts.words.empty()) *response->mutable_word_counts() = ToProto(retrieval.word_counts);
   timings->set_second_look_ms(retrieval.second_look_ms);
   timings->set_rerank_ms(retrieval.rerank_ms);
   timings->set_total_ms(context.MsSinceArrival());

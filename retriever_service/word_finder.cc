@@ -1,7 +1,7 @@
 #include "retriever_service/word_finder.h"
 
 #include <algorithm>
-#include <vector>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "common/base/status_macros.h"
@@ -19,32 +19,29 @@ bool IsWordByte(char c) {
 
 }  // namespace
 
-absl::StatusOr<absl::optional<ScoredSegment>> FindWord(const KeyStoreReader& store,
-                                                       absl::Span<const DocumentRow> documents,
-                                                       const ScoredSegment& segment, uint32_t word) {
+absl::StatusOr<absl::optional<FoundWord>> FindWord(const KeyStoreReader& store, absl::Span<const DocumentRow> documents,
+                                                   const ScoredSegment& segment, uint32_t word) {
   const DocumentRow& row = documents[segment.document];
   const uint32_t begin_token = segment.begin - (segment.begin > 0 ? 1 : 0);
   const auto end_token = static_cast<uint32_t>(std::min<uint64_t>(row.num_tokens, uint64_t{segment.end} + kMaxRunOn));
   ILRE_ASSIGN_OR_RETURN(const StoredTokens read, ReadTokens(store, row, begin_token, end_token));
   const absl::string_view text = read.text;
-  std::vector<uint32_t> hashes;
   size_t begin = 0;  // byte where a run of tokens begins that words do not leave
   uint32_t run = begin_token;
   for (uint32_t i = 0; i < read.ends.size() && run < segment.end; ++i) {
     const size_t end = read.ends[i];
     if (end > 0 && end < text.size() && IsWordByte(text[end - 1]) && IsWordByte(text[end])) continue;
-    hashes.clear();
-    AppendWordHashes(text.substr(begin, end - begin), &hashes);
-    if (run >= segment.begin && std::find(hashes.begin(), hashes.end(), word) != hashes.end()) {
-      ScoredSegment place = segment;
-      place.begin = run;
-      place.end = begin_token + i + 1;
-      return absl::optional<ScoredSegment>(place);
+    const absl::string_view found = WordWithHash(text.substr(begin, end - begin), word);
+    if (run >= segment.begin && !found.empty()) {
+      FoundWord result{.place = segment, .word = std::string(found)};
+      result.place.begin = run;
+      result.place.end = begin_token + i + 1;
+      return absl::optional<FoundWord>(std::move(result));
     }
     begin = end;
     run = begin_token + i + 1;
   }
-  return absl::optional<ScoredSegment>();
+  return absl::optional<FoundWord>();
 }
 
 }  // namespace ilre

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/types/optional.h"
@@ -11,11 +12,15 @@
 
 namespace ilre {
 
+struct FoundWord {
+  ScoredSegment place;
+  std::string word;  // as it stands in the text
+};
+
 // The tokens of the first occurrence of `word` (a hash) that begins in `segment`, whole even where the segment ends
 // within it; nothing where there is none. Of scripts without spaces all of the run around it. Errors: those of the
 // store; DATA_LOSS with reason BLOCK_DAMAGED where a text is shorter than its tokens.
-absl::StatusOr<absl::optional<ScoredSegment>> FindWord(const KeyStoreReader& store,
-                                                       absl::Span<const DocumentRow> documents,
-                                                       const ScoredSegment& segment, uint32_t word);
+absl::StatusOr<absl::optional<FoundWord>> FindWord(const KeyStoreReader& store, absl::Span<const DocumentRow> documents,
+                                                   const ScoredSegment& segment, uint32_t word);
 
 }  // namespace ilre

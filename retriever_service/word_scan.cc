@@ -19,17 +19,11 @@ bool BeginsBefore(const ScoredSegment& segment, uint32_t token) { return segment
 // on from before.
 void TakeBlock(const LexicalData& lexical, absl::Span<const uint32_t> words, size_t first, size_t num_segments,
                std::vector<WordHit>* hits) {
-  auto posting = lexical.postings.begin();
-  const auto end = lexical.postings.end();
-  for (size_t w = 0; w < words.size() && posting != end; ++w) {
-    posting = std::lower_bound(posting, end, words[w],
-                               [](const LexicalPosting& p, uint32_t hash) { return p.word_hash < hash; });
-    for (; posting != end && posting->word_hash == words[w]; ++posting) {
-      const size_t segment = first + posting->segment;  // one too many
-      if (segment == 0 || segment > num_segments) continue;
-      hits->push_back({static_cast<uint32_t>(segment - 1), static_cast<uint16_t>(w), posting->count});
-    }
-  }
+  VisitPostings(lexical, words, [&](uint16_t word, const LexicalPosting& posting) {
+    const size_t segment = first + posting.segment;  // one too many
+    if (segment == 0 || segment > num_segments) return;
+    hits->push_back({static_cast<uint32_t>(segment - 1), word, posting.count});
+  });
 }
 
 // Sorts hits[begin..]; parts of one segment and word, which may lie in two blocks, become one hit.
@@ -71,6 +65,17 @@ std::vector<WordHit> JoinRanges(const std::vector<std::vector<WordHit>>& ranges)
 }
 
 }  // namespace
+
+void VisitPostings(const LexicalData& lexical, absl::Span<const uint32_t> words,
+                   absl::FunctionRef<void(uint16_t, const LexicalPosting&)> visit) {
+  auto posting = lexical.postings.begin();
+  const auto end = lexical.postings.end();
+  for (size_t w = 0; w < words.size() && posting != end; ++w) {
+    posting = std::lower_bound(posting, end, words[w],
+                               [](const LexicalPosting& p, uint32_t hash) { return p.word_hash < hash; });
+    for (; posting != end && posting->word_hash == words[w]; ++posting) visit(static_cast<uint16_t>(w), *posting);
+  }
+}
 
 absl::StatusOr<std::vector<WordHit>> ScanWords(const KeyStoreReader& store, absl::Span<const DocumentRow> documents,
                                                absl::Span<const ScoredSegment> segments,

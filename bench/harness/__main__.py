@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Callable
 
-from harness import against_llama, kill, million, needles, pieces, questions
+from harness import against_llama, kill, kinds, million, needles, pieces, questions
 from harness.ilre import Engine, EngineError
 from harness.prose import ProseMissingError
 from harness.report import Report, machine, progress
@@ -21,6 +21,8 @@ def parse_arguments(sections: list[str]) -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="exit with 1 if a figure misses its bar")
     parser.add_argument("--squad", metavar="FILE", help="questions in SQuAD's format; its last quarter is held out")
     parser.add_argument("--minilm", metavar="FOLDER", help="all-MiniLM-L6-v2, to compare in sections questions and paraphrases")
+    parser.add_argument("--packages", metavar="FOLDER", help="Debian's debian-reference-{ja,zh-cn}, unpacked, for section kinds")
+    parser.add_argument("--kinds", nargs="+", choices=kinds.KINDS, metavar="KIND", help=f"of section kinds: {', '.join(kinds.KINDS)}")
     parser.add_argument("--lengths", type=int, nargs="+", metavar="TOKENS", help="in section needles [all]")
     parser.add_argument("--kills", type=int, default=100, help="in section kill [%(default)s]")
     parser.add_argument("--ilre", metavar="FILE", help="the program [build/release/bin/ilre]")
@@ -31,7 +33,7 @@ def parse_arguments(sections: list[str]) -> argparse.Namespace:
 
 
 def main() -> int:
-    names = ["needles", "questions", "paraphrases", "million", "llama", "kill", "pieces"]
+    names = ["needles", "questions", "paraphrases", "kinds", "million", "llama", "kill", "pieces"]
     arguments = parse_arguments(names)
     report = Report()
     engine = Engine(arguments.ilre, arguments.model, arguments.profile)
@@ -40,6 +42,7 @@ def main() -> int:
         "needles": lambda: needles.measure(*common, arguments.lengths),
         "questions": lambda: questions.measure(*common, arguments.squad, arguments.minilm),
         "paraphrases": lambda: questions.measure_paraphrases(*common, arguments.squad, arguments.minilm),
+        "kinds": lambda: kinds.measure(*common, arguments.packages, arguments.kinds),
         "million": lambda: million.measure(*common),
         "llama": lambda: against_llama.measure(*common, arguments.model),
         "kill": lambda: kill.measure(*common, arguments.kills),

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ import unittest
 import zlib
 from typing import Any, Callable
 
-from harness import ilre, kill, needles, paraphrases, pieces, report, squad, tasks
+from harness import ilre, kill, kinds, needles, paraphrases, pieces, report, squad, tasks
 
 PROSE = [f"Sentence number {i} of a long and quiet story ends here." for i in range(500)]
 
@@ -247,6 +248,26 @@ class PeakMemoryTest(unittest.TestCase):
         process.wait()
         self.assertGreater(peak.result(), mib << 20)
         self.assertLess(peak.result(), (mib + 64) << 20)
+
+
+class KindsTest(unittest.TestCase):
+    def test_facts_are_where_they_are_looked_for(self) -> None:
+        for name in ("markdown_table", "markdown_list", "log", "csv", "json_line", "code_body"):
+            kind = kinds.KINDS[name](random.Random(7), None)
+            text = kinds.build(kind)
+            places = [kinds.place_of(text, fact) for fact in kind.facts]
+            self.assertEqual(places, sorted(places), name)
+            for fact, (begin, end) in zip(kind.facts, places, strict=True):
+                found = text.encode()[begin:end].decode()
+                self.assertTrue(found.startswith(fact.key) and found.endswith(fact.value), (name, found))
+                self.assertIn(found, fact.text)
+
+    def test_spans_cover_what_they_hold_together(self) -> None:
+        spans = [{"byte_begin": a, "byte_end": b} for a, b in ((0, 10), (10, 20), (30, 40))]
+        self.assertTrue(kinds.covered(spans, 3, 20))
+        self.assertFalse(kinds.covered(spans, 15, 35))
+        self.assertFalse(kinds.covered(spans, 21, 25))
+        self.assertFalse(kinds.covered([], 0, 1))
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ absl::StatusOr<HeadRecall> ScanHeads(const Decoder& decoder, const Tokenizer& to
                                      const std::vector<RetrievalProfile::Attention::Kernel>& kernels,
                                      const ScanProgress& progress) {
   const int num_layers = decoder.num_layers();
-  const SegmentedText segmented = SegmentText(tokenizer, text.text, profile.max_segment);
+  const SegmentedText segmented = SegmentText(tokenizer, text.text, profile);
   ILRE_ASSIGN_OR_RETURN(const StreamStarts starts, StartStreams(decoder, tokenizer, profile, num_layers));
   std::vector<std::unique_ptr<LayerScan>> layers;
   {

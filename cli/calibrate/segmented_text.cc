@@ -22,10 +22,10 @@ std::vector<int64_t> SegmentedText::GoldSegments(const TextQuestion& question) c
   return gold;
 }
 
-SegmentedText SegmentText(const Tokenizer& tokenizer, const std::string& text, int max_segment) {
+SegmentedText SegmentText(const Tokenizer& tokenizer, const std::string& text, const RetrievalProfile& profile) {
   SegmentedText made;
   made.tokens = tokenizer.Encode(text);
-  Segmenter segmenter(max_segment);
+  Segmenter segmenter(profile.max_segment, profile.max_indented);
   uint32_t begin = 0;
   for (size_t i = 0; i < made.tokens.ids.size(); ++i) {
     const uint32_t end = made.tokens.ends[i];

@@ -24,8 +24,8 @@ struct SegmentedText {
   std::vector<int64_t> GoldSegments(const TextQuestion& question) const;
 };
 
-// Cut as documents are with a profile of this max_segment.
-SegmentedText SegmentText(const Tokenizer& tokenizer, const std::string& text, int max_segment);
+// Cut as documents are with this profile.
+SegmentedText SegmentText(const Tokenizer& tokenizer, const std::string& text, const RetrievalProfile& profile);
 
 // Runs ids on from `state` in blocks of a document's size, and appends what the taps give: [taps], each [n, width].
 absl::Status StreamTokens(const Decoder& decoder, absl::Span<const TokenId> ids, absl::Span<const Tap> taps,

@@ -18,7 +18,7 @@ absl::StatusOr<TrainingPool> MakePool(const Decoder& decoder, const Tokenizer& t
     return std::move(outputs[0]);
   };
   ILRE_ASSIGN_OR_RETURN(const StreamStarts starts, StartStreams(decoder, tokenizer, profile, layer));
-  const SegmentedText segmented = SegmentText(tokenizer, text.text, profile.max_segment);
+  const SegmentedText segmented = SegmentText(tokenizer, text.text, profile);
   ILRE_ASSIGN_OR_RETURN(pool.states, run(segmented.tokens.ids, starts.document));
   pool.segment_begins = segmented.begins;
   for (const TextQuestion& question : text.questions) {

@@ -101,6 +101,17 @@ void AppendWordHashes(absl::string_view text, std::vector<uint32_t>* hashes) {
   });
 }
 
+absl::string_view WordWithHash(absl::string_view text, uint32_t hash) {
+  absl::string_view found;
+  ForEachWord(text, [&](size_t begin, size_t end) {
+    const absl::string_view word = text.substr(begin, end - begin);
+    HashWord(word, [&](uint32_t its_hash) {
+      if (found.empty() && its_hash == hash) found = word;
+    });
+  });
+  return found;
+}
+
 LexicalData BuildLexical(absl::string_view text, absl::Span<const uint32_t> ends, const bool* segment_starts) {
   LexicalData data;
   data.segment_words.push_back(0);

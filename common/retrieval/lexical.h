@@ -15,6 +15,9 @@ namespace ilre {
 // digit count by their first six characters; English stop words do not count.
 void AppendWordHashes(absl::string_view text, std::vector<uint32_t>* hashes);
 
+// The first word of `text` with that hash, as it stands there; empty where there is none.
+absl::string_view WordWithHash(absl::string_view text, uint32_t hash);
+
 // Postings of a block. `ends` are byte offsets into `text` after each token, and starts tell which tokens begin a
 // segment; a word counts for the segment in which it begins.
 LexicalData BuildLexical(absl::string_view text, absl::Span<const uint32_t> ends, const bool* segment_starts);

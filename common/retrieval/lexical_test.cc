@@ -121,6 +121,19 @@ TEST(WordHashesTest, FollowsTheRules) {
   EXPECT_EQ(Hashes("wherever"), HashesOf({"wherev"}));
 }
 
+TEST(WordHashesTest, AWordIsFoundByItsHash) {
+  const auto found = [](absl::string_view text, absl::string_view word) {
+    std::vector<uint32_t> hashes;
+    AppendWordHashes(word, &hashes);
+    return WordWithHash(text, hashes.at(0));
+  };
+  EXPECT_EQ(found("The lamp (Kites) kites.", "kites"), "Kites");
+  EXPECT_EQ(found("communicate, communion", "communion"), "communicate") << "the same first six characters";
+  EXPECT_EQ(found("月は東に", "東"), "東");
+  EXPECT_EQ(found("a lamp", "kite"), "");
+  EXPECT_EQ(found("", "kite"), "");
+}
+
 TEST(WordHashesTest, HashesAreStable) {
   // They are stored: these numbers may never change.
   EXPECT_EQ(Hashes("hello world 42 世"), (std::vector<uint32_t>{0x5C62DCFD, 0x083D69BE, 0xC0EF2191, 0x36508E6E}));

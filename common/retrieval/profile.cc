@@ -95,6 +95,9 @@ absl::Status RetrievalProfile::Validate(const ModelConfig& config) const {
   if (heads.empty() || heads.size() > kMaxHeads) return Bad(absl::StrCat(heads.size(), " heads"));
   if (prefix.empty()) return Bad("the prefix is empty: a stream needs sinks");
   if (window < 1 || window > 65536) return Bad(absl::StrCat("a window of ", window, " tokens"));
+  if (max_indented < 0 || max_indented > max_segment) {
+    return Bad(absl::StrCat("indented lines in segments of ", max_indented, " tokens, of ", max_segment));
+  }
   if (max_segment < 1 || max_segment > 4096) return Bad(absl::StrCat("segments of ", max_segment, " tokens"));
   if (budget < 1 || budget > 1 << 20) return Bad(absl::StrCat("a budget of ", budget, " tokens"));
   if (!(prompt_floor >= 0 && prompt_floor <= 1)) return Bad("prompt_floor is not in [0, 1]");
@@ -164,6 +167,7 @@ std::string RetrievalProfile::EncodingFingerprint() const {
   std::string canonical = absl::StrCat("ilre-encoding-1|", model, "|", prefix.size(), ":", prefix, "|", window, "|",
                                        max_segment, "|", lexical_postings ? 1 : 0);
   if (arithmetic != StreamArithmetic::kBf16) absl::StrAppend(&canonical, "|arithmetic ", static_cast<int>(arithmetic));
+  if (max_indented > 0) absl::StrAppend(&canonical, "|indented ", max_indented);
   uint64_t hash = XXH3_64bits(canonical.data(), canonical.size());
   for (const RetrievalHead& head : heads) {
     canonical = absl::StrCat(static_cast<int>(head.kind), "|", head.layer, "|", head.dim, "|",

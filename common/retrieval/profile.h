@@ -57,7 +57,8 @@ struct RetrievalProfile {
   int window = 256;    // tokens that a token sees
   StreamArithmetic arithmetic = StreamArithmetic::kBf16;  // of the layers below the heads
   int max_segment = 96;                                   // tokens; longer sentences and lines are cut
-  bool lexical_postings = true;                           // whether words are indexed beside the vectors
+  int max_indented = 0;  // tokens of a segment that indented lines are added to; 0: every line begins one (segmenter.h)
+  bool lexical_postings = true;  // whether words are indexed beside the vectors
   std::vector<RetrievalHead> heads;
 
   // --- What scores depend on.

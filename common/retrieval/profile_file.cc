@@ -200,6 +200,7 @@ std::string ReadProfile(const Json& json, RetrievalProfile* profile) {
   reader.Enum<StreamArithmetic>("arithmetic", {{"bf16", StreamArithmetic::kBf16}, {"int8", StreamArithmetic::kInt8}},
                                 &profile->arithmetic);
   reader.Optional("max_segment", &profile->max_segment);
+  reader.Optional("max_indented", &profile->max_indented);
   reader.Optional("lexical_postings", &profile->lexical_postings);
   reader.Optional("neutral_passage", &profile->neutral_passage);
   reader.Optional("question_prefix", &profile->question_prefix);
@@ -293,6 +294,7 @@ Json ProfileJson(const RetrievalProfile& profile) {
                {"window", profile.window},
                {"arithmetic", profile.arithmetic == StreamArithmetic::kBf16 ? "bf16" : "int8"},
                {"max_segment", profile.max_segment},
+               {"max_indented", profile.max_indented},
                {"lexical_postings", profile.lexical_postings},
                {"heads", Json::array()},
                {"neutral_passage", profile.neutral_passage},

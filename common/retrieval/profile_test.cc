@@ -87,6 +87,7 @@ RetrievalProfile FullProfile() {
   profile.window = 200;
   profile.arithmetic = StreamArithmetic::kInt8;
   profile.max_segment = 50;
+  profile.max_indented = 30;
   profile.lexical_postings = true;
   profile.heads = {Probe(1, 2, 3), KeyHead(), Probe(2, 8, 5)};
   profile.neutral_passage = "Nothing in particular.";
@@ -140,6 +141,7 @@ void ExpectEqual(const RetrievalProfile& a, const RetrievalProfile& b) {
   EXPECT_EQ(a.window, b.window);
   EXPECT_EQ(a.arithmetic, b.arithmetic);
   EXPECT_EQ(a.max_segment, b.max_segment);
+  EXPECT_EQ(a.max_indented, b.max_indented);
   EXPECT_EQ(a.lexical_postings, b.lexical_postings);
   EXPECT_EQ(a.neutral_passage, b.neutral_passage);
   EXPECT_EQ(a.question_prefix, b.question_prefix);
@@ -229,6 +231,7 @@ TEST_F(BadProfileTest, FieldsOfAnotherTypeAreNamed) {
                             "window",
                             "arithmetic",
                             "max_segment",
+                            "max_indented",
                             "lexical_postings",
                             "neutral_passage",
                             "question_prefix",
@@ -285,6 +288,7 @@ TEST(ProfileTest, TheFingerprintChangesWithWhatIsStoredAndWithNothingElse) {
       {"prefix", [](RetrievalProfile* p) { p->prefix += " "; }},
       {"window", [](RetrievalProfile* p) { ++p->window; }},
       {"max_segment", [](RetrievalProfile* p) { ++p->max_segment; }},
+      {"max_indented", [](RetrievalProfile* p) { ++p->max_indented; }},
       {"lexical_postings", [](RetrievalProfile* p) { p->lexical_postings = false; }},
       {"arithmetic", [](RetrievalProfile* p) { p->arithmetic = StreamArithmetic::kBf16; }},
       {"a head less", [](RetrievalProfile* p) { p->heads.pop_back(); }},
@@ -341,7 +345,9 @@ TEST(ProfileTest, ValidationNamesWhatDoesNotFit) {
   refused([](RetrievalProfile* p) { p->heads.resize(65); }, "65 heads");
   refused([](RetrievalProfile* p) { p->prefix.clear(); }, "prefix");
   refused([](RetrievalProfile* p) { p->window = 0; }, "window");
-  refused([](RetrievalProfile* p) { p->max_segment = 0; }, "segments of 0");
+  refused([](RetrievalProfile* p) { p->max_segment = p->max_indented = 0; }, "segments of 0");
+  refused([](RetrievalProfile* p) { p->max_indented = -1; }, "segments of -1");
+  refused([](RetrievalProfile* p) { p->max_indented = p->max_segment + 1; }, "indented lines");
   refused([](RetrievalProfile* p) { p->budget = 0; }, "budget");
   refused([](RetrievalProfile* p) { p->heads[0].layer = 9; }, "no layer 9");
   refused([](RetrievalProfile* p) { p->heads[1].layer = 8; }, "no layer 8");  // keys need the layer itself

@@ -3,6 +3,8 @@
 namespace ilre {
 namespace {
 
+constexpr uint32_t kMaxIndent = 1 << 16;
+
 enum Phase : uint8_t { kInside = 0, kAfterStop = 1 };
 
 bool IsSpace(uint8_t c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
@@ -34,22 +36,45 @@ uint8_t MatchCjkStop(uint8_t matched, uint8_t byte) {
 
 }  // namespace
 
+void Segmenter::TakeIndentation(uint8_t byte) {
+  if (byte == '\n') {
+    state_.line_indent = 0;
+    state_.in_line = false;
+  } else if (!IsSpace(byte)) {
+    state_.in_line = true;
+  } else if (!state_.in_line && state_.line_indent < kMaxIndent) {
+    state_.line_indent += byte == ' ' ? 1 : byte == '\t' ? 8 : 0;
+  }
+}
+
+void Segmenter::EndSentence() {
+  state_.boundary = true;
+  state_.sentence = max_indented_ > 0;
+}
+
+// Whether the segment goes on behind the boundary that waits.
+bool Segmenter::GoesOn() const {
+  return !state_.sentence && state_.length < max_indented_ && state_.line_indent > state_.indent;
+}
+
 void Segmenter::TakeByte(uint8_t byte) {
+  if (max_indented_ > 0) TakeIndentation(byte);
   if (byte == '\n') {
     state_.boundary = true;
+    state_.sentence = false;
     state_.phase = kInside;
     state_.cjk = 0;
     return;
   }
   if (IsSpace(byte)) {
-    if (state_.phase == kAfterStop) state_.boundary = true;
+    if (state_.phase == kAfterStop) EndSentence();
     state_.phase = kInside;
     state_.cjk = 0;
     return;
   }
   state_.cjk = MatchCjkStop(state_.cjk, byte);
   if (state_.cjk == 3) {  // CJK text has no white space between sentences
-    state_.boundary = true;
+    EndSentence();
     state_.phase = kInside;
     state_.cjk = 0;
   } else if (IsStop(byte)) {
@@ -64,19 +89,23 @@ bool Segmenter::StartsSegment(absl::string_view token_bytes) {
   const bool within_character = !token_bytes.empty() && (static_cast<uint8_t>(token_bytes[0]) & 0xC0) == 0x80;
   bool starts = state_.length >= max_segment_ && !within_character;
   bool seen_text = false;
+  uint32_t indent = 0;  // of the line in which the token's text begins
   for (const char c : token_bytes) {
     const uint8_t byte = static_cast<uint8_t>(c);
     if (!seen_text && !IsSpace(byte)) {
       seen_text = true;
+      indent = state_.line_indent;
       if (state_.boundary && state_.length != 1) {
-        starts = true;
+        starts = starts || !GoesOn();
         state_.boundary = false;
+        state_.sentence = false;
       }
     }
     TakeByte(byte);
   }
   if (state_.length == 0) starts = true;  // the document's first token
   state_.length = starts ? 1 : state_.length + 1;
+  if (starts) state_.indent = seen_text ? indent : state_.line_indent;
   return starts;
 }
 

@@ -9,6 +9,10 @@ namespace ilre {
 
 // A boundary lies after a sentence's end (. ! ? and what closes it, followed by white space; or 。！？ of CJK text) and
 // after a newline; a token starts a segment if a boundary lies at or before its first byte that is not white space.
+// With indentation, a line that is indented deeper than the line in which its segment begins goes on with that segment,
+// as long as it has less than `max_indented` tokens: the body of a function, an item of a list with what is said of it.
+// A sentence's end before the end of a line is a boundary all the same. A tab counts as 8 blanks.
+//
 // Segments have at least two tokens (a boundary after one waits for the next), and at most max_segment. Whether a token
 // starts a segment depends only on the text up to its own end, so blocks can be written as they come. Plain data: its
 // fields are the state to be stored and restored.
@@ -19,10 +23,17 @@ class Segmenter {
     uint8_t cjk = 0;       // bytes of a CJK full stop matched so far
     bool boundary = true;  // a boundary lies before the next byte that is not white space
     uint32_t length = 0;   // tokens of the current segment
+    // Only with indentation; 0 and false without.
+    uint32_t indent = 0;       // of the line in which the segment begins
+    uint32_t line_indent = 0;  // of the current line, as far as it was read
+    bool in_line = false;      // behind the line's indentation
+    bool sentence = false;     // the boundary that waits is one of sentences
   };
 
-  explicit Segmenter(int max_segment) : max_segment_(max_segment) {}
-  Segmenter(int max_segment, State state) : max_segment_(max_segment), state_(state) {}
+  // max_indented: 0 leaves indentation out of account.
+  Segmenter(int max_segment, int max_indented) : Segmenter(max_segment, max_indented, State()) {}
+  Segmenter(int max_segment, int max_indented, State state)
+      : max_segment_(max_segment), max_indented_(max_indented), state_(state) {}
 
   // Takes the bytes of the next token; true if it starts a segment. The first token of a document always does.
   bool StartsSegment(absl::string_view token_bytes);
@@ -31,8 +42,11 @@ class Segmenter {
 
  private:
   void TakeByte(uint8_t byte);
+  void TakeIndentation(uint8_t byte);
+  void EndSentence();
+  bool GoesOn() const;
 
-  uint32_t max_segment_;
+  uint32_t max_segment_, max_indented_;
   State state_;
 };
 

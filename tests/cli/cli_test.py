@@ -22,8 +22,8 @@ from ilre_cli import MODEL, PROGRESS, Ilre, made_up_text
 BINARY = ""
 SPAN_FIELDS = {"document", "token_begin", "token_end", "byte_begin", "byte_end", "score", "in_prompt", "text"}
 ANSWER_FIELDS = {
-    "answer", "spans", "prompt_tokens", "document_tokens", "recalled_tokens", "looks", "answer_tokens", "finish_reason",
-    "timings_ms",
+    "answer", "spans", "prompt_tokens", "document_tokens", "recalled_tokens", "looks", "word_counts", "answer_tokens",
+    "finish_reason", "timings_ms",
 }  # fmt: skip
 TIMING_FIELDS = {"load", "query", "score", "second_look", "rerank", "prefill", "first_token", "total"}
 ROW_FIELDS = {
@@ -229,6 +229,17 @@ class AskTest(CliTest):
         self.check_answer(spans_only)
         self.assertEqual(spans_only["spans"], answer["spans"])
         self.assertEqual((spans_only["answer"], spans_only["finish_reason"]), ("", ""))
+        self.assertIsNone(answer["word_counts"])
+
+    def test_a_question_that_counts_words_says_so(self):
+        self.ingest("w", "Kite and lamp. The kite.")
+        question = "Which are the two most common words?"
+        answer = json.loads(self.succeeds("ask", "w", question, "--json", "--max-tokens", "0"))
+        self.check_answer(answer)
+        words = [{"word": "Kite", "count": 2}, {"word": "lamp", "count": 1}]
+        self.assertEqual(answer["word_counts"], {"words": words, "total": 3})
+        shown = self.succeeds("ask", "w", question, "--max-tokens", "0")
+        self.assertIn("Words were counted, 3 in all: Kite 2, lamp 1\n", shown)
 
     def test_several_documents_and_collections(self):
         arguments = ["Which letter?", "--json", "--max-tokens", "0", "--budget", "20000"]

@@ -153,9 +153,15 @@ class Stream:
         return torch.einsum("hij,jhd->ihd", z.masked_fill(~seen, -math.inf).softmax(-1), v).flatten(1)
 
 
-def segment_starts(text: str, ends: list[int], longest: int) -> list[int]:
+def indent_at(text: str, offset: int) -> int:
+    line = text[text.rfind("\n", 0, offset) + 1 : offset]
+    return sum({" ": 1, "\t": 8}.get(sign, 0) for sign in line[: len(line) - len(line.lstrip())])
+
+
+def segment_starts(text: str, ends: list[int], longest: int, indented: int) -> list[int]:
     """Tokens that begin a sentence or a line, or the next part of a long one: a boundary lies behind a sentence's end
-    and a blank, or behind a newline; the next token whose first sign stands behind it begins a segment."""
+    and a blank, or behind a newline; the next token whose first sign stands behind it begins a segment. But a line
+    deeper than the one its segment begins in belongs to it as long as that is shorter than `indented`."""
     boundaries = [m.end() for m in re.finditer(r"[.!?][.!?\"')\]}]*\s|\n", text)]
     first_signs = []  # (offset, token) of tokens that are not blank
     begin = 0
@@ -164,15 +170,21 @@ def segment_starts(text: str, ends: list[int], longest: int) -> list[int]:
         if piece.strip():
             first_signs.append((begin + len(piece) - len(piece.lstrip()), token))
         begin = end
-    natural = {0}
+    natural = {}  # token -> indentation of its line, or None where a sentence begins within a line
     for boundary in boundaries:
         place = bisect.bisect_left(first_signs, (boundary, 0))
         if place < len(first_signs):
-            natural.add(first_signs[place][1])
-    starts = []
-    for token in range(len(ends)):
-        if token in natural or token - starts[-1] >= longest:
+            sign, token = first_signs[place]
+            begins_line = "\n" in text[boundary - 1 : sign]
+            natural[token] = indent_at(text, sign) if begins_line and natural.get(token, 0) is not None else None
+    starts, indent = [0], indent_at(text, first_signs[0][0])
+    sign_of = {token: sign for sign, token in first_signs}
+    for token in range(1, len(ends)):
+        length = token - starts[-1]
+        goes_on = natural.get(token) is not None and natural[token] > indent and length < indented
+        if (token in natural and not goes_on) or length >= longest:
             starts.append(token)
+            indent = indent_at(text, sign_of.get(token, ends[token]))
     return starts
 
 
@@ -237,7 +249,7 @@ class Oracle:
             self.question_start.run(passage, set())
         ids, self.ends = weights.encode(text)
         self.taps = start.run(ids, self._taps("key"))
-        self.starts = segment_starts(text, self.ends, profile.get("max_segment", 96))
+        self.starts = segment_starts(text, self.ends, profile.get("max_segment", 96), profile.get("max_indented", 0))
         self.stops = self.starts[1:] + [len(ids)]
         self.words = segment_words(text, self.ends, self.starts)
 

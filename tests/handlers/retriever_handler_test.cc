@@ -63,6 +63,29 @@ TEST_F(RetrieverHandlerTest, SpansAreTheDocumentsText) {
   EXPECT_EQ(without.spans(0).token_ids_size(), 0);
 }
 
+TEST_F(RetrieverHandlerTest, WordCountsSayThatWordsWereCounted) {
+  ILRE_ASSERT_OK(IngestWhole(*store_, engine_.model(), "c", "w", "Kite and lamp. The kite."));
+  v1::RetrieveRequest request;
+  request.add_names("collections/c/documents/w");
+  request.set_question("Which are the two most common words?");
+  v1::RetrieveResponse response;
+  ILRE_ASSERT_OK(handler_->Retrieve({}, request, &response));
+  ASSERT_EQ(response.word_counts().words_size(), 2);
+  EXPECT_EQ(response.word_counts().words(0).word(), "Kite");
+  EXPECT_EQ(response.word_counts().words(0).count(), 2);
+  EXPECT_EQ(response.word_counts().words(1).word(), "lamp");
+  EXPECT_EQ(response.word_counts().words(1).count(), 1);
+  EXPECT_EQ(response.word_counts().total(), 3);
+  EXPECT_EQ(response.look_count(), 1);
+  for (const bool single_look : {true, false}) {
+    request.set_single_look(single_look);
+    if (!single_look) request.set_question("Where is the kite?");
+    v1::RetrieveResponse searched;
+    ILRE_ASSERT_OK(handler_->Retrieve({}, request, &searched));
+    EXPECT_FALSE(searched.has_word_counts());
+  }
+}
+
 TEST_F(RetrieverHandlerTest, CollectionsAndDocumentsNamedTwice) {
   v1::RetrieveRequest request;
   request.add_names("collections/c/documents/e");

@@ -11,7 +11,7 @@ import { collectionName, documentName, documentNames } from './names.js';
 import { Encoder, Generator, Retriever } from './protos.js';
 import { Attempts, RETRY } from './retry.js';
 import { openSource } from './source.js';
-import { documentFrom, progressFrom, timestampOf } from './types.js';
+import { documentFrom, progressFrom, retrievalFrom, timestampOf } from './types.js';
 import { Upload } from './upload.js';
 
 const STATUS_MS = 30_000; // for the question how far the server is, where the ingest itself may take any time
@@ -221,7 +221,7 @@ export class Client {
    */
   async retrieve(question, documents, { budget = 0, includeTokenIds = false, singleLook = false, ...options } = {}) {
     const request = { names: documentNames(documents), question, budget, includeTokenIds, singleLook };
-    return this.#call('retriever', 'retrieve', request, options);
+    return retrievalFrom(await this.#call('retriever', 'retrieve', request, options));
   }
 
   /**

@@ -33,9 +33,14 @@ export function progressFrom(message, totalBytes) {
   return { ...message, totalBytes, document: message.document ? documentFrom(message.document) : undefined };
 }
 
+/** @param {any} message a RetrieveResponse or RetrieveSummary */
+export function retrievalFrom(message) {
+  return { ...message, wordCounts: message.wordCounts ?? undefined };
+}
+
 /** @param {any} message a GenerateResponse; undefined for an event that this client is too old to know */
 export function eventFrom(message) {
-  if (message.event === 'recall') return { type: 'recall', ...message.recall };
+  if (message.event === 'recall') return { type: 'recall', ...retrievalFrom(message.recall) };
   if (message.event === 'text') return { type: 'text', text: message.text };
   if (message.event !== 'finish') return undefined;
   const { reason } = message.finish;
@@ -57,5 +62,6 @@ export function answerFrom(events) {
     finishReason: finish?.reason ?? 'UNSPECIFIED',
     timings: finish?.timings,
     lookCount: recall?.lookCount ?? 0,
+    wordCounts: recall?.wordCounts,
   };
 }

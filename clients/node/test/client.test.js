@@ -229,8 +229,17 @@ test('questions', async () => {
   assert.deepEqual([recalled.spans[0].document, recalled.documentCount], [NAME, 2]);
   assert.deepEqual(recalled.spans[0].tokenIds, [1, 2]);
   assert.equal(recalled.timings.queryMs, 1.5);
+  assert.equal(recalled.wordCounts, undefined);
   assert.equal((await client().scoreDocument('d', 'Who?', { partCount: 3 })).length, 3);
   assert.deepEqual(await client().readText('d', { byteBegin: 5 }), { text: 'text', byteBegin: 5, documentBytes: 99 });
+});
+
+test('questions that count words say so', async () => {
+  const wordCounts = { words: [{ word: 'kite', count: 3 }], total: 5 };
+  const question = 'What are the common words?';
+  assert.deepEqual((await client().retrieve(question, 'd')).wordCounts, wordCounts);
+  assert.deepEqual((await client().ask(question, 'd').result()).wordCounts, wordCounts);
+  assert.equal((await client().ask('Who?', 'd').result()).wordCounts, undefined);
 });
 
 test('answers are streamed', async () => {

@@ -34,6 +34,11 @@ export function refusal(code, { reason, delay, field, metadata = {} }) {
   return { code: grpc.status[code], details: message, metadata: trailers };
 }
 
+/** What an answer says where words were counted. */
+function counted(question) {
+  return question.includes('common words') ? { wordCounts: { words: [{ word: 'kite', count: 3 }], total: 5 } } : {};
+}
+
 export class ScriptedServer {
   documents = new Map(); // name -> { text, ready, number }
   faults = []; // { method, error, afterBytes, afterEvents }
@@ -61,7 +66,8 @@ export class ScriptedServer {
       ingestDocument: (call) => this.#ingest(call),
     });
     this.#server.addService(Retriever.service, {
-      retrieve: this.#unary('retrieve', ({ names, includeTokenIds }) => ({
+      retrieve: this.#unary('retrieve', ({ names, question, includeTokenIds }) => ({
+        ...counted(question),
         spans: [{ document: names[0], byteEnd: 30, score: 0.5, text: 'A span.', tokenIds: includeTokenIds ? [1, 2] : [] }],
         documentCount: names.length,
         timings: { queryMs: 1.5 },
@@ -191,9 +197,9 @@ export class ScriptedServer {
 
   #generate(call) {
     const fault = this.#enter('generate', call);
-    const [name = ''] = call.request.names;
+    const { names: [name = ''], question } = call.request;
     const texts = ['The ', 'answer.'].map((text) => ({ text }));
-    const recall = { spans: [{ document: name, text: 'A span.', inPrompt: true }], promptTokens: 30 };
+    const recall = { spans: [{ document: name, text: 'A span.', inPrompt: true }], promptTokens: 30, ...counted(question) };
     const finish = { reason: 'MAX_TOKENS', answerTokens: 2, timings: { totalMs: 12 } };
     const events = [{ recall }, ...texts, { finish }];
     for (const event of events.slice(0, fault ? (fault.afterEvents ?? 0) : this.endless ? 2 : events.length)) {

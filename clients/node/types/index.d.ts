@@ -61,6 +61,14 @@ export interface IngestProgress {
   document?: Document;
 }
 
+/** The most frequent words of all documents, most frequent first: they were counted, nothing was searched for. */
+export interface WordCounts {
+  /** How often a word, or another with the same first six characters, stands in all documents together. */
+  words: { word: string; count: number }[];
+  /** Of all words that count. */
+  total: number;
+}
+
 export interface Retrieval {
   spans: Span[];
   documentTokens: number;
@@ -69,6 +77,8 @@ export interface Retrieval {
   timings: Timings;
   /** How often the documents were searched. */
   lookCount: number;
+  /** Where words were counted. */
+  wordCounts?: WordCounts;
 }
 
 export type AnswerEvent =
@@ -79,6 +89,7 @@ export type AnswerEvent =
       recalledTokens: number;
       promptTokens: number;
       lookCount: number;
+      wordCounts?: WordCounts;
     }
   | { type: 'text'; text: string }
   | { type: 'finish'; reason: FinishReason; answerTokens: number; timings: Timings };
@@ -93,6 +104,8 @@ export interface Answer {
   finishReason: FinishReason;
   timings: Timings;
   lookCount: number;
+  /** Where words were counted. */
+  wordCounts?: WordCounts;
 }
 
 /** A part of a document and how strongly it answers a question. */

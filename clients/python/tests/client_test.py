@@ -383,8 +383,17 @@ class Tests:
         self.assertEqual(recalled.spans[0].document, NAME)
         self.assertEqual((recalled.spans[0].token_ids, recalled.document_count), ((1, 2), 2))
         self.assertEqual((recalled.timings.query_ms, recalled.timings.total_ms), (1.5, 2.5))
+        self.assertIsNone(recalled.word_counts)
         self.assertEqual(len(self.client().score_document("d", "Who?", part_count=3)), 3)
         self.assertEqual(self.client().read_text("d", 5), ilre.TextPiece("text", 5, 99))
+
+    def test_questions_that_count_words_say_so(self) -> None:
+        counts = ilre.WordCounts((ilre.WordCount("kite", 3),), 5)
+        question = "What are the common words?"
+        self.assertEqual(self.client().retrieve(question, "d").word_counts, counts)
+        self.assertEqual(next(iter(self.client().ask(question, "d"))).word_counts, counts)
+        self.assertEqual(self.client().ask(question, "d").result().word_counts, counts)
+        self.assertIsNone(self.client().ask("Who?", "d").result().word_counts)
 
     def test_answers_are_streamed(self) -> None:
         kinds = [type(event).__name__ for event in self.client().ask("Who?", "d")]

@@ -208,9 +208,16 @@ class ScriptedServer(
         span = resources_pb2.Span(document=request.names[0], token_end=7, byte_end=30, score=0.5, text="A span.")
         span.token_ids.extend([1, 2] if request.include_token_ids else [])
         timings = resources_pb2.Timings(query_ms=1.5, total_ms=2.5)
-        return retriever_pb2.RetrieveResponse(
+        response = retriever_pb2.RetrieveResponse(
             spans=[span], document_tokens=100, document_count=len(request.names), recalled_tokens=7, timings=timings
         )
+        self._count_words(request, response)
+        return response
+
+    def _count_words(self, request: Any, response: Any) -> None:
+        if "common words" in request.question:
+            response.word_counts.words.add(word="kite", count=3)
+            response.word_counts.total = 5
 
     def ScoreDocument(self, request: Any, context: Any) -> Any:
         self._enter("ScoreDocument", context)
@@ -232,6 +239,7 @@ class ScriptedServer(
     def _answer(self, request: Any) -> Iterator[generator_pb2.GenerateResponse]:
         summary = generator_pb2.RetrieveSummary(document_tokens=100, recalled_tokens=7, prompt_tokens=30)
         summary.spans.add(document=request.names[0] if request.names else "", text="A span.", in_prompt=True)
+        self._count_words(request, summary)
         yield generator_pb2.GenerateResponse(recall=summary)
         yield generator_pb2.GenerateResponse(text="The ")
         while self.endless and not self.answers_cancelled.wait(0.01):

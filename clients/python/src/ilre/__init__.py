@@ -45,6 +45,8 @@ from .types import (
     Text,
     TextPiece,
     Timings,
+    WordCount,
+    WordCounts,
 )
 
 __version__ = "0.1.0"
@@ -55,5 +57,5 @@ __all__ = [
     *("IngestProgress", "InternalError", "InvalidArgumentError", "NO_RETRIES", "NotFoundError", "OutOfRangeError"),
     *("PermissionDeniedError", "Recall", "ResourceExhaustedError", "Retrieval", "RetryPolicy", "Sampling"),
     *("ScoredPart", "Span", "Text", "TextPiece", "Timings", "Tls", "UnauthenticatedError", "UnavailableError"),
-    *("UnimplementedError", "UnknownError"),
+    *("UnimplementedError", "UnknownError", "WordCount", "WordCounts"),
 ]

@@ -86,6 +86,22 @@ class IngestProgress:
 
 
 @dataclasses.dataclass(frozen=True)
+class WordCount:
+    """A word, and how often it (or another with the same first six characters) stands in all documents together."""
+
+    word: str
+    count: int
+
+
+@dataclasses.dataclass(frozen=True)
+class WordCounts:
+    """Instead of searching, words were counted: most frequent first; `total`, of all words that count."""
+
+    words: tuple[WordCount, ...]
+    total: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Retrieval:
     """What was recalled."""
 
@@ -95,6 +111,7 @@ class Retrieval:
     recalled_tokens: int
     timings: Timings
     look_count: int = 1  # how often the documents were searched
+    word_counts: WordCounts | None = None  # None: words were not counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +123,7 @@ class Recall:
     recalled_tokens: int
     prompt_tokens: int
     look_count: int = 1
+    word_counts: WordCounts | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,6 +158,7 @@ class Answer:
     finish_reason: FinishReason
     timings: Timings
     look_count: int = 1
+    word_counts: WordCounts | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,6 +246,14 @@ def progress_from(message: Any, total_bytes: int | None = None) -> IngestProgres
     )
 
 
+def word_counts_from(message: Any) -> WordCounts | None:
+    """Of an ilre.v1.RetrieveResponse or RetrieveSummary."""
+    if not message.HasField("word_counts"):
+        return None
+    counts = message.word_counts
+    return WordCounts(tuple(WordCount(word.word, word.count) for word in counts.words), counts.total)
+
+
 def retrieval_from(message: Any) -> Retrieval:
     """Of an ilre.v1.RetrieveResponse."""
     return Retrieval(
@@ -236,6 +263,7 @@ def retrieval_from(message: Any) -> Retrieval:
         message.recalled_tokens,
         timings_from(message.timings),
         message.look_count,
+        word_counts_from(message),
     )
 
 
@@ -245,7 +273,14 @@ def event_from(message: Any) -> AnswerEvent | None:
     if kind == "recall":
         recall = message.recall
         spans = tuple(map(span_from, recall.spans))
-        return Recall(spans, recall.document_tokens, recall.recalled_tokens, recall.prompt_tokens, recall.look_count)
+        return Recall(
+            spans,
+            recall.document_tokens,
+            recall.recalled_tokens,
+            recall.prompt_tokens,
+            recall.look_count,
+            word_counts_from(recall),
+        )
     if kind == "text":
         return Text(message.text)
     if kind == "finish":
@@ -271,4 +306,5 @@ def answer_from(events: list[AnswerEvent]) -> Answer:
         finish.reason,
         finish.timings,
         recall.look_count,
+        recall.word_counts,
     )
