@@ -138,7 +138,8 @@ void AddInspect(CLI::App* app, const Settings& settings, InspectArguments* argum
 
 void AddCalibrate(CLI::App* app, const Settings& settings, CalibrateArguments* arguments, Command* command) {
   CLI::App* calibrate = app->add_subcommand("calibrate", "Make the retrieval profile of a model");
-  calibrate->add_flag("--train", arguments->train, "Train a probe at each --layer and write a profile");
+  calibrate->add_flag("--train", arguments->train,
+                      "Train a probe at each --layer, with --teacher a pooled head as well, and write a profile");
   calibrate->add_flag(
       "--heads", arguments->heads,
       "Try every head of every layer on generated needles and on questions, and write a profile of the best");
@@ -155,11 +156,14 @@ void AddCalibrate(CLI::App* app, const Settings& settings, CalibrateArguments* a
   calibrate->add_option("--budget", arguments->budget, "With --heads: tokens recalled")
       ->capture_default_str()
       ->check(CLI::Range(8, 1 << 20));
-  calibrate->add_option("--tolerance", arguments->tolerance, "With --heads: recall to give for an earlier layer")
+  calibrate
+      ->add_option("--tolerance", arguments->tolerance,
+                   "Recall to give for an earlier layer (--heads) or a cheaper pooled head (--train)")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1.0));
-  calibrate->add_option("--work", arguments->work, "With --heads: a folder of results; a killed run goes on from it");
-  calibrate->add_option("--report", arguments->report, "With --heads: write the figures as one HTML page");
+  calibrate->add_option("--work", arguments->work,
+                        "A folder of results, with --train also of layers' inputs; a killed run goes on from it");
+  calibrate->add_option("--report", arguments->report, "Write the figures as one HTML page");
   calibrate->add_option("--squad", arguments->squad_file, "Questions to learn from: a SQuAD-format file")->required();
   calibrate->add_option("--output", arguments->output, "The profile to write: FILE.json, its weights beside it")
       ->required();
@@ -175,12 +179,33 @@ void AddCalibrate(CLI::App* app, const Settings& settings, CalibrateArguments* a
   calibrate->add_option("--seed", arguments->training.seed)->capture_default_str();
   calibrate->add_option("--holdout", arguments->holdout, "Share of the articles, the last ones, not trained on")
       ->capture_default_str();
+  calibrate
+      ->add_option("--validation", arguments->validation,
+                   "With --train: share of the other articles that say how long to train; 0: all --steps")
+      ->capture_default_str();
+  calibrate->add_flag("--bf16", arguments->bf16, "With --train: the stream's arithmetic in bf16, not int8");
+  calibrate->add_option("--teacher", arguments->teacher,
+                        "Train a pooled head from this folder of a sentence-embedding model's vectors");
+  calibrate
+      ->add_option("--pooled-layers", arguments->pooled_layers,
+                   "Of the pooled head: \"0,2\" (may be repeated: the cheapest good one is taken) [0 and --layer]")
+      ->take_all();
+  calibrate->add_option("--pooled-dim", arguments->pooled_dims, "Dimensions of the pooled head (several are tried)")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->check(CLI::Range(1, kMaxHeadDim));
+  calibrate->add_option("--pooled-steps", arguments->pooled.steps, "Of the pooled head's gates")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100000));
   calibrate->add_option("--needle-texts", arguments->needle_texts, "Generated texts of facts to learn from as well")
       ->capture_default_str()
       ->check(CLI::Range(0, 1000));
-  calibrate->add_option("--lexical-weight", arguments->lexical_weight, "Of BM25 in the scores")->capture_default_str();
-  calibrate->add_option("--neighbour-weight", arguments->neighbour_weight, "Of the better neighbour's score")
-      ->capture_default_str();
+  calibrate->add_option("--lexical-weight", arguments->lexical_weight,
+                        "Of BM25 in the scores [0.7; with a pooled head 6]");
+  calibrate->add_option("--lexical-power", arguments->lexical_power,
+                        "That BM25's share is raised to [1; with a pooled head 3]");
+  calibrate->add_option("--neighbour-weight", arguments->neighbour_weight,
+                        "Of the better neighbour's score [0.3; with a pooled head 0.4]");
   calibrate->add_option("--max-looks", arguments->max_looks, "That follow what the first look found; 0: none")
       ->capture_default_str()
       ->check(CLI::Range(0, 16));

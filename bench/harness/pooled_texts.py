@@ -1,13 +1,16 @@
-"""Texts without labels for pooled probes, and what a sentence-embedding model says of them.
+"""Texts without labels, and what a sentence-embedding model says of their sentences: what `ilre calibrate --train --teacher`
+learns a pooled head from.
 
     apt-get download wordnet-base anarchism dict-foldoc dict-gcide; for each: dpkg-deb -x PACKAGE.deb PACKAGES
-    PYTHONPATH=bench python3 -m harness.pooled_texts make PACKAGES texts.made.json --layers 0,2
-    build/release/bin/layer_inputs MODEL PROFILE texts.made.json texts  # writes texts.bin, and its shape: texts.json
-    PYTHONPATH=bench python3 -m harness.pooled_texts teach texts.made.json MINILM teacher
+    PYTHONPATH=bench python3 -m harness.pooled_texts --minilm FOLDER --squad SQUAD --packages PACKAGES --output TEACHER
 
 Sentences are made of dictionary entries (WordNet, GCIDE, FOLDOC) and of a long book of questions and answers; questions
 of WordNet's glosses and synonyms, which ask for a thing in other words, and of the book's headings. Everything is drawn
-with seed 0.
+with seed 0. Plain text of your own (--texts FILE...) can stand in their place or beside them. The sentences and questions
+of the SQuAD-format file are read by the teacher as well.
+
+TEACHER/texts.json: {"documents": [text...], "questions": [text...], "sentences": [what was read...]};
+TEACHER/vectors.safetensors: "vectors" [sentences, dimensions], float16.
 """
 
 import argparse
@@ -26,19 +29,14 @@ MIN_CHARACTERS, MAX_CHARACTERS = 15, 450
 BATCH, MAX_TOKENS = 64, 128
 
 
-def numbers(text: str) -> list[int]:
-    """Of layers, as an option gives them: "8,16"."""
-    return [int(part) for part in text.split(",")]
-
-
-def make(packages: pathlib.Path, layers: list[int]) -> dict[str, Any]:
-    """layers: whose inputs are wanted"""
+def make(packages: pathlib.Path) -> tuple[list[str], list[str]]:
+    """-> documents, questions"""
     rng = random.Random(0)
     texts, questions = _wordnet(packages / "usr/share/wordnet", rng)
     book, headings = _book(packages / "usr/share/doc/anarchism/html", rng)
     texts += [book, _foldoc(packages / "usr/share/dictd/foldoc.dict.dz", rng)]
     texts.append(_gcide(packages / "usr/share/dictd/gcide.dict.dz", rng))
-    return {"layers": layers, "documents": texts, "questions": questions + headings}
+    return texts, questions + headings
 
 
 def _capital(text: str) -> str:
@@ -119,12 +117,16 @@ def sentences(text: str) -> list[str]:
     return [s.strip() for s in re.split(r"(?<=[.!?])[\"')\]}]*\s+|\n+", text) if s.strip()]
 
 
-def to_teach(made: dict[str, Any]) -> list[str]:
-    """The questions and the sentences that the teacher reads, shortest first."""
-    texts = list(made["questions"])
-    for document in made["documents"]:
-        texts += [s for s in sentences(document) if MIN_CHARACTERS < len(s) < MAX_CHARACTERS]
-    return sorted(set(texts), key=lambda text: (len(text), text))
+def to_teach(documents: list[str], questions: list[str], squad: list[dict[str, Any]]) -> list[str]:
+    """The questions and the sentences that the teacher reads, shortest first. squad: the articles of such a file."""
+    texts = set(questions)
+    for document in documents:
+        texts |= {s for s in sentences(document) if MIN_CHARACTERS < len(s) < MAX_CHARACTERS}
+    paragraphs = [paragraph for article in squad for paragraph in article["paragraphs"]]
+    for number, paragraph in enumerate(paragraphs, 1):
+        texts |= {f"Document {number}:", *sentences(paragraph["context"])}  # as the program joins paragraphs to a text
+        texts |= {asked["question"].strip() for asked in paragraph["qas"]}
+    return sorted(texts - {""}, key=lambda text: (len(text), text))
 
 
 def teach(texts: list[str], folder: pathlib.Path) -> Any:
@@ -146,25 +148,23 @@ def teach(texts: list[str], folder: pathlib.Path) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="harness.pooled_texts", description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    making = commands.add_parser("make", help="texts and questions from unpacked packages")
-    making.add_argument("packages", type=pathlib.Path)
-    making.add_argument("output", type=pathlib.Path)
-    making.add_argument("--layers", type=numbers, default=[0, 2], help="whose inputs are wanted [0,2]")
-    teaching = commands.add_parser("teach", help="OUTPUT.json: texts; OUTPUT.npy: their vectors")
-    teaching.add_argument("texts", type=pathlib.Path)
-    teaching.add_argument("minilm", type=pathlib.Path)
-    teaching.add_argument("output", type=pathlib.Path)
+    parser = argparse.ArgumentParser(prog="harness.pooled_texts", description="A teacher's folder for ilre calibrate")
+    parser.add_argument("--minilm", type=pathlib.Path, required=True, help="folder of the sentence-embedding model")
+    parser.add_argument("--squad", type=pathlib.Path, required=True, help="the SQuAD-format file to calibrate with")
+    parser.add_argument("--packages", type=pathlib.Path, help="folder of unpacked packages")
+    parser.add_argument("--texts", type=pathlib.Path, nargs="+", default=[], help="files of plain text")
+    parser.add_argument("--output", type=pathlib.Path, required=True, help="folder to write")
     arguments = parser.parse_args()
-    if arguments.command == "make":
-        arguments.output.write_text(json.dumps(make(arguments.packages, arguments.layers)), encoding="utf-8")
-        return
-    import numpy  # pylint: disable=import-outside-toplevel
+    from safetensors.numpy import save_file  # pylint: disable=import-outside-toplevel
 
-    texts = to_teach(json.loads(arguments.texts.read_text(encoding="utf-8")))
-    numpy.save(arguments.output.with_suffix(".npy"), teach(texts, arguments.minilm))
-    arguments.output.with_suffix(".json").write_text(json.dumps(texts), encoding="utf-8")
+    documents, questions = make(arguments.packages) if arguments.packages else ([], [])
+    documents += [file.read_text(encoding="utf-8") for file in arguments.texts]
+    squad = json.loads(arguments.squad.read_text(encoding="utf-8"))["data"]
+    taught = to_teach(documents, questions, squad)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    save_file({"vectors": teach(taught, arguments.minilm)}, arguments.output / "vectors.safetensors")
+    made = {"documents": documents, "questions": questions, "sentences": taught}
+    (arguments.output / "texts.json").write_text(json.dumps(made, ensure_ascii=False), encoding="utf-8")
 
 
 if __name__ == "__main__":

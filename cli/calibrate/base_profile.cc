@@ -26,6 +26,13 @@ std::string PrefixText(const Tokenizer& tokenizer, const ChatTemplate& chat) {
 
 }  // namespace
 
+void SetWeights(const CalibrateArguments& arguments, bool pooled, RetrievalProfile* profile) {
+  profile->lexical.weight = arguments.lexical_weight.value_or(pooled ? 6 : 0.7f);
+  profile->lexical.power = arguments.lexical_power.value_or(pooled ? 3 : 1);
+  profile->neighbour_weight = arguments.neighbour_weight.value_or(pooled ? 0.4f : 0.3f);
+  profile->prompt_floor = pooled ? 0.6f : 0.7f;
+}
+
 RetrievalProfile BaseProfile(const Checkpoint& checkpoint, const Tokenizer& tokenizer, const ChatTemplate& chat,
                              const CalibrateArguments& arguments, int depth) {
   RetrievalProfile profile;
@@ -39,10 +46,8 @@ RetrievalProfile BaseProfile(const Checkpoint& checkpoint, const Tokenizer& toke
   }
   profile.neutral_passage = kNeutralPassage;
   profile.question_prefix = "\n\n";
-  profile.lexical.weight = arguments.lexical_weight;
-  profile.neighbour_weight = arguments.neighbour_weight;
+  SetWeights(arguments, /*pooled=*/false, &profile);
   profile.second_look.max_looks = arguments.max_looks;
-  profile.prompt_floor = 0.7f;
   profile.min_prompt = 32;
   return profile;
 }

@@ -13,4 +13,8 @@ namespace ilre::cli {
 RetrievalProfile BaseProfile(const Checkpoint& checkpoint, const Tokenizer& tokenizer, const ChatTemplate& chat,
                              const CalibrateArguments& arguments, int depth);
 
+// What the scores are fused with, and the prompt's floor: as asked for, else as docs/quality.md found them best with a
+// pooled head or without one.
+void SetWeights(const CalibrateArguments& arguments, bool pooled, RetrievalProfile* profile);
+
 }  // namespace ilre::cli

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "cli/calibrate/base_profile.h"
+#include "cli/calibrate/content_digest.h"
 #include "cli/calibrate/head_results.h"
 #include "cli/calibrate/head_texts.h"
 #include "cli/calibrate/heads_page.h"
@@ -21,7 +22,6 @@
 #include "common/base/errors.h"
 #include "common/base/file.h"
 #include "common/base/status_macros.h"
-#include "common/base/thread_pool.h"
 
 namespace ilre::cli {
 namespace {
@@ -78,9 +78,10 @@ absl::StatusOr<std::unique_ptr<LineLog>> OpenLog(const CalibrateArguments& argum
   std::error_code error;
   std::filesystem::create_directories(arguments.work, error);
   if (error) return ErrnoError(error.value(), absl::StrCat("cannot make the folder ", arguments.work));
+  ILRE_ASSIGN_OR_RETURN(const std::string squad, FileDigest(arguments.squad_file));
   return LineLog::Open(absl::StrCat(arguments.work, "/heads.jsonl"),
                        DumpLine({{"model", checkpoint.fingerprint()},
-                                 {"squad", arguments.squad_file},
+                                 {"squad", squad},
                                  {"holdout", arguments.holdout},
                                  {"seed", arguments.training.seed},
                                  {"questions", arguments.questions},
@@ -160,8 +161,6 @@ void PrintTable(const HeadsReport& report) {
 }  // namespace
 
 absl::Status CalibrateHeads(const Settings& settings, const CalibrateArguments& arguments) {
-  InstallInterruptHandler();
-  SetDefaultPoolThreads(settings.threads);
   ILRE_ASSIGN_OR_RETURN(const SplitSquad articles, ReadSplitSquad(arguments.squad_file, arguments.holdout));
   ILRE_ASSIGN_OR_RETURN(const std::string model_path, ModelPath(settings));
   ILRE_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(model_path));

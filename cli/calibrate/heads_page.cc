@@ -1,36 +1,27 @@
 #include "cli/calibrate/heads_page.h"
 
 #include <algorithm>
-#include <functional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "cli/calibrate/page_parts.h"
 #include "cli/progress.h"
 #include "cli/report/report_page.h"
 
 namespace ilre::cli {
 namespace {
 
-constexpr double kLeft = 34, kTop = 8, kChartWidth = 420;
-
-std::string Text(double x, double y, const char* anchor, const std::string& text) {
-  return absl::StrFormat("<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\">%s</text>\n", x, y, anchor, text);
-}
-
-std::string Svg(double width, double height, const std::string& label, const std::string& content) {
-  return absl::StrFormat("<svg viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"%s\">\n%s</svg>\n", width, height, label,
-                         content);
-}
-
 // A cell for each layer (columns) and query head (rows), then for each key head with all of its group.
 std::string HeatMap(const std::vector<HeadRecall::Layer>& layers, const HeadChoice& chosen, const std::string& label) {
   const size_t heads = layers[0].query_heads.size(), rows = heads + layers[0].key_heads.size();
-  const double step = (kChartWidth - kLeft) / static_cast<double>(layers.size()), row_height = 14, gap = 6;
-  const auto y_of = [&](size_t row) { return kTop + static_cast<double>(row) * row_height + (row >= heads ? gap : 0); };
+  const double step = (kChartWidth - kChartLeft) / static_cast<double>(layers.size()), row_height = 14, gap = 6;
+  const auto y_of = [&](size_t row) {
+    return kChartTop + static_cast<double>(row) * row_height + (row >= heads ? gap : 0);
+  };
   std::string svg;
   for (size_t layer = 0; layer < layers.size(); ++layer) {
-    const double x = kLeft + static_cast<double>(layer) * step;
+    const double x = kChartLeft + static_cast<double>(layer) * step;
     for (size_t row = 0; row < rows; ++row) {
       const double recall = row < heads ? layers[layer].query_heads[row] : layers[layer].key_heads[row - heads];
       const std::string place = absl::StrFormat("x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" height=\"%.1f\"", x + 0.5,
@@ -41,51 +32,34 @@ std::string HeatMap(const std::vector<HeadRecall::Layer>& layers, const HeadChoi
           std::clamp(recall, 0.0, 1.0), layer,
           row < heads ? absl::StrCat("query head ", row) : absl::StrCat("key head ", row - heads), recall);
     }
-    if (layer % 5 == 0) svg += Text(x + step / 2, y_of(rows) + 12, "middle", absl::StrCat(layer));
+    if (layer % 5 == 0) svg += SvgText(x + step / 2, y_of(rows) + 12, "middle", absl::StrCat(layer));
   }
   for (size_t row = 0; row < rows; ++row) {
     if (rows > 24 && row % 4 != 0 && row != heads) continue;
-    svg += Text(kLeft - 4, y_of(row) + 11, "end", row < heads ? absl::StrCat(row) : absl::StrCat("k", row - heads));
+    svg += SvgText(kChartLeft - 4, y_of(row) + 11, "end",
+                   row < heads ? absl::StrCat(row) : absl::StrCat("k", row - heads));
   }
   const size_t row = chosen.query_heads.size() == 1 ? static_cast<size_t>(chosen.query_heads[0])
                                                     : heads + static_cast<size_t>(chosen.key_head);
   absl::StrAppendFormat(&svg, "<rect class=\"chosen\" x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" height=\"%.1f\"/>\n",
-                        kLeft + chosen.layer * step, y_of(row), step, row_height);
-  svg += Text(kLeft + (kChartWidth - kLeft) / 2, y_of(rows) + 26, "middle", "layer");
+                        kChartLeft + chosen.layer * step, y_of(row), step, row_height);
+  svg += SvgText(kChartLeft + (kChartWidth - kChartLeft) / 2, y_of(rows) + 26, "middle", "layer");
   return Svg(kChartWidth, y_of(rows) + 32, label, svg);
 }
 
 // Recall of each layer, which is also how many layers must be computed for every token.
 std::string LayerCurves(const std::vector<HeadRecall::Layer>& layers) {
-  const double height = 180,
-               step = (kChartWidth - kLeft - 8) / std::max<double>(1, static_cast<double>(layers.size()) - 1);
-  const auto y_of = [&](double recall) { return kTop + (1 - std::clamp(recall, 0.0, 1.0)) * height; };
-  std::string svg;
-  for (int i = 0; i <= 4; ++i) {
-    const double y = y_of(i / 4.0);
-    absl::StrAppendFormat(&svg, "<line class=\"grid-line\" x1=\"%g\" x2=\"%g\" y1=\"%.1f\" y2=\"%.1f\"/>\n", kLeft,
-                          kChartWidth, y, y);
-    svg += Text(kLeft - 4, y + 3, "end", absl::StrFormat("%.2f", i / 4.0));
+  LineChart chart{.label = "Recall of each layer", .x_title = "layers computed for each token"};
+  chart.x_max = std::max<double>(1, static_cast<double>(layers.size()) - 1);
+  chart.series = {{"line-all", {}, false}, {"line-published", {}, false}, {"line-best", {}, false}};
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const auto x = static_cast<double>(i);
+    chart.series[0].points.emplace_back(x, layers[i].all_heads);
+    chart.series[1].points.emplace_back(x, layers[i].published);
+    chart.series[2].points.emplace_back(x, BestHead({layers[i]}).recall);
+    if (i % 5 == 0) chart.x_ticks.push_back(x);
   }
-  const auto curve = [&](const char* style, const std::function<double(const HeadRecall::Layer&)>& recall) {
-    std::string points;
-    for (size_t i = 0; i < layers.size(); ++i) {
-      absl::StrAppendFormat(&points, "%.1f,%.1f ", kLeft + static_cast<double>(i) * step, y_of(recall(layers[i])));
-    }
-    absl::StrAppend(&svg, "<polyline class=\"", style, "\" points=\"", points, "\"/>\n");
-  };
-  curve("line-all", [](const auto& layer) { return layer.all_heads; });
-  curve("line-published", [](const auto& layer) { return layer.published; });
-  curve("line-best", [](const auto& layer) { return BestHead({layer}).recall; });
-  for (size_t i = 0; i < layers.size(); i += 5) {
-    svg += Text(kLeft + static_cast<double>(i) * step, kTop + height + 16, "middle", absl::StrCat(i));
-  }
-  svg += Text(kLeft + (kChartWidth - kLeft) / 2, kTop + height + 30, "middle", "layers computed for each token");
-  return Svg(kChartWidth, kTop + height + 36, "Recall of each layer", svg);
-}
-
-std::string Figure(const std::string& value, const std::string& label) {
-  return absl::StrCat("<div class=\"figure\"><b>", value, "</b><span class=\"label\">", label, "</span></div>\n");
+  return RenderLineChart(chart);
 }
 
 std::string HeadNames(const HeadChoice& choice) {
@@ -121,27 +95,24 @@ std::string RenderHeadsPage(const HeadsReport& report) {
       Figure(absl::StrFormat("%.3f", report.overall[static_cast<size_t>(report.published_layer)].published),
              absl::StrCat("by the published scoring at the layer that its selection finds: ", report.published_layer)),
       "</div>\n");
-  absl::StrAppend(
-      &html,
-      "<section aria-labelledby=\"cost\">\n<div class=\"section-head\"><h2 id=\"cost\">Recall against layers"
-      "</h2></div>\n<div class=\"card panel\">",
-      LayerCurves(report.overall),
-      "<p class=\"small muted\">Means over all texts. Orange: the layer's best head. Blue: all its heads. "
-      "Dashed: the published scoring, with positions, summed and pooled.</p></div>\n</section>\n"
-      "<section aria-labelledby=\"heads\">\n<div class=\"section-head\"><h2 id=\"heads\">Every head</h2>\n"
-      "<p class=\"small muted\">Rows: query heads, then key heads (k) with all query heads that share "
-      "them. Dark in the light, bright in the dark: recalled. Framed: chosen.</p></div>\n"
-      "<div class=\"panels\">\n");
+  html +=
+      Section("cost", "Recall against layers", "",
+              absl::StrCat("<div class=\"card panel\">", LayerCurves(report.overall),
+                           "<p class=\"small muted\">Means over all texts. Orange: the layer's best head. Blue: all "
+                           "its heads. Dashed: the published scoring, with positions, summed and pooled.</p></div>\n"));
+  std::string maps = "<div class=\"panels\">\n";
   for (const HeadsReport::Group& group : report.groups) {
     const std::string title = absl::StrCat(group.kind == "needles" ? "Needles" : "Questions", ", ",
                                            WithCommas(static_cast<uint64_t>(group.length)), " tokens");
-    absl::StrAppend(&html, "<div class=\"card panel\"><h3>", title, "</h3><p class=\"small muted\">", group.questions,
+    absl::StrAppend(&maps, "<div class=\"card panel\"><h3>", title, "</h3><p class=\"small muted\">", group.questions,
                     " questions</p>", HeatMap(group.layers, report.chosen, title), "</div>\n");
   }
-  return absl::StrCat(html,
-                      "</div>\n</section>\n<section aria-labelledby=\"held-out\">\n<div class=\"section-head\">"
-                      "<h2 id=\"held-out\">Questions on articles kept apart</h2></div>\n",
-                      HeldOutTable(report), "</section>\n</main>\n</body>\n</html>\n");
+  html += Section("heads", "Every head",
+                  "Rows: query heads, then key heads (k) with all query heads that share them. Dark in the light, "
+                  "bright in the dark: recalled. Framed: chosen.",
+                  absl::StrCat(maps, "</div>\n"));
+  html += Section("held-out", "Questions on articles kept apart", "", HeldOutTable(report));
+  return absl::StrCat(html, "</main>\n</body>\n</html>\n");
 }
 
 }  // namespace ilre::cli

@@ -78,15 +78,20 @@ absl::StatusOr<std::vector<SquadArticle>> ReadSquad(const std::string& path) {
   return articles;
 }
 
-absl::StatusOr<SplitSquad> ReadSplitSquad(const std::string& path, double holdout) {
-  ILRE_ASSIGN_OR_RETURN(const std::vector<SquadArticle> articles, ReadSquad(path));
+absl::StatusOr<SplitSquad> SplitArticles(const std::vector<SquadArticle>& articles, double holdout) {
   const auto cut = static_cast<size_t>(std::floor(static_cast<double>(articles.size()) * (1 - holdout)));
   if (cut == 0 || cut == articles.size()) {
-    return errors::InvalidArgument(
-        absl::StrCat(path, " has too few articles (", articles.size(), ") to hold some out"));
+    return errors::InvalidArgument(absl::StrCat("too few articles (", articles.size(), ") to hold some out"));
   }
   const auto middle = articles.begin() + static_cast<std::ptrdiff_t>(cut);
   return SplitSquad{{articles.begin(), middle}, {middle, articles.end()}};
+}
+
+absl::StatusOr<SplitSquad> ReadSplitSquad(const std::string& path, double holdout) {
+  ILRE_ASSIGN_OR_RETURN(const std::vector<SquadArticle> articles, ReadSquad(path));
+  auto split = SplitArticles(articles, holdout);
+  if (!split.ok()) return Annotate(split.status(), path);
+  return split;
 }
 
 TrainingText JoinArticles(const std::vector<SquadArticle>& articles) {

@@ -35,11 +35,12 @@ struct SquadArticle {
 // wrong.
 absl::StatusOr<std::vector<SquadArticle>> ReadSquad(const std::string& path);
 
-// The articles of a file, of which the last `holdout` share is kept apart. INVALID_ARGUMENT where that leaves nothing
-// on one of the sides.
+// Articles of which the last `holdout` share is kept apart. INVALID_ARGUMENT where that leaves nothing on one of the
+// sides.
 struct SplitSquad {
   std::vector<SquadArticle> training, held_out;
 };
+absl::StatusOr<SplitSquad> SplitArticles(const std::vector<SquadArticle>& articles, double holdout);
 absl::StatusOr<SplitSquad> ReadSplitSquad(const std::string& path, double holdout);
 
 // The paragraphs of some articles as one text, each under a line "Document N:".

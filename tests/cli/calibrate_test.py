@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
-"""`ilre calibrate --heads` with a tiny model: the profile and the page that it writes, and that it goes on after a kill with
-the same results.
+"""`ilre calibrate --heads` and `--train` with a tiny model: the profile and the page that they write, and that they go on
+after a kill with the same results.
 
 usage: calibrate_test.py ILRE
 """
 
 import json
+import random
 import re
+import shutil
+import struct
 import sys
 import unittest
 
@@ -16,12 +19,21 @@ from ilre_cli import Ilre
 BINARY = ""
 
 
-class CalibrateTest(unittest.TestCase):
+class CalibrateCase(unittest.TestCase):
     def setUp(self) -> None:
         self.ilre = Ilre(BINARY)
         self.addCleanup(self.ilre.close)
         self.squad = self.ilre.file("squad.json", squad_file())
 
+    def expect_it_answers(self, profile: str) -> None:
+        document = self.ilre.file("d.txt", "The cat sleeps in the barn. The dog barks at night.")
+        environment = {"ILRE_PROFILE": str(self.ilre.folder / profile)}
+        for arguments in (["ingest", "d", document], ["ask", "d", "Who sleeps?", "--max-tokens", "2"]):
+            used = self.ilre.run(*arguments, environment=environment)
+            self.assertEqual(used.returncode, 0, used.stderr)
+
+
+class HeadsTest(CalibrateCase):
     def arguments(self, name: str, *more: str) -> list[str]:
         return [
             "calibrate", "--heads", "--squad", self.squad, "--lengths", "400,1200", "--texts", "6", "--questions", "8",
@@ -51,12 +63,7 @@ class CalibrateTest(unittest.TestCase):
         self.assertIn(f"<h1>Layer {head['layer']}, query head", page)
         self.assertNotRegex(page, r"<script|https?://|javascript:")
         self.assertEqual(len(re.findall(r"<svg ", page)), 1 + 4, "curves, and a heat map of each kind and length")
-        # The profile is one that the other commands take.
-        document = self.ilre.file("d.txt", "The cat sleeps in the barn. The dog barks at night.")
-        environment = {"ILRE_PROFILE": str(self.ilre.folder / "whole.json")}
-        for arguments in (["ingest", "d", document], ["ask", "d", "Who sleeps?", "--max-tokens", "2"]):
-            used = self.ilre.run(*arguments, environment=environment)
-            self.assertEqual(used.returncode, 0, used.stderr)
+        self.expect_it_answers("whole.json")
 
     def test_a_killed_calibration_goes_on(self) -> None:
         whole = self.ilre.run(*self.arguments("whole"), timeout=300)
@@ -69,6 +76,9 @@ class CalibrateTest(unittest.TestCase):
         self.assertEqual(resumed.returncode, 0, resumed.stderr)
         self.assertEqual(self.outputs("killed"), self.outputs("whole"))
         self.assertEqual(resumed.stdout.replace("killed", "whole"), whole.stdout)
+        # The same questions in a file of another name are the same.
+        self.squad = shutil.copy(self.squad, self.ilre.folder / "moved.json")
+        self.assertEqual(self.ilre.run(*self.arguments("killed"), timeout=300).returncode, 0)
         other = self.ilre.run(*self.arguments("killed", "--seed", "3"))
         self.assertEqual(other.returncode, 1)
         self.assertIn("was begun with", other.stderr)
@@ -83,11 +93,78 @@ class CalibrateTest(unittest.TestCase):
             (["--output", "x.json", "--train", "--heads"], "--train or --heads"),
             (["--output", "no/folder/x.json", "--heads"], "no folder no/folder"),
             (["--output", "x.json", "--heads", "--holdout", "0.95"], "too few articles"),
+            (["--output", "x.json", "--train", "--holdout", "0.8"], "--validation 0 trains without it"),
+            (["--output", "x.json", "--train", "--pooled-layers", "0,2"], "needs --teacher"),
+            (["--output", "x.json", "--train", "--report", "no/folder/x.html"], "no folder no/folder"),
         ):
             with self.subTest(arguments=arguments):
                 result = self.ilre.run("calibrate", "--squad", self.squad, *arguments)
                 self.assertEqual(result.returncode, 1, result.stderr)
                 self.assertIn(message, result.stderr)
+
+
+class TrainTest(CalibrateCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.teacher = self.ilre.folder / "teacher"
+        self.teacher.mkdir()
+        made = {"documents": ["A red fox ran. A lamp burned in the hall."], "questions": ["What burned?", "Who ran?"]}
+        sentences = ["A red fox ran.", "A lamp burned in the hall.", *made["questions"]]
+        for i in range(8):
+            sentences += [f"The town of Alba{i} lies in the hills.", f"Its mayor is called Borin{i}, a baker."]
+            sentences.append(f"Who is mayor of Alba{i}?")
+        (self.teacher / "texts.json").write_text(json.dumps(made | {"sentences": sentences}), encoding="utf-8")
+        rng = random.Random(5)
+        vectors = b"".join(struct.pack("<f", rng.gauss(0, 1)) for _ in range(len(sentences) * 16))
+        entry = {"dtype": "F32", "shape": [len(sentences), 16], "data_offsets": [0, len(vectors)]}
+        header = json.dumps({"vectors": entry}).encode()
+        (self.teacher / "vectors.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + vectors)
+
+    def arguments(self, name: str, *more: str) -> list[str]:
+        return [
+            "calibrate", "--train", "--squad", self.squad, "--teacher", str(self.teacher), "--layer", "1", "--dim", "8",
+            "--steps", "6", "--pooled-steps", "4", "--needle-texts", "1", "--pooled-layers", "0,1", "--pooled-layers", "2",
+            "--pooled-dim", "4,8", "--work", f"{name}-work", "--output", f"{name}.json", "--report", f"{name}.html", *more,
+        ]  # fmt: skip
+
+    def outputs(self, name: str) -> list[bytes]:
+        folder = self.ilre.folder
+        files = [f"{name}-work/train.jsonl", f"{name}.json", f"{name}.safetensors", f"{name}.html"]
+        return [(folder / file).read_bytes().replace(name.encode(), b"NAME") for file in files]
+
+    def test_one_command_trains_all_heads_and_goes_on_after_a_kill(self) -> None:
+        whole = self.ilre.run(*self.arguments("whole"), timeout=300)
+        if "DEVICE_UNAVAILABLE" in whole.stderr or "libilre_torch" in whole.stderr:
+            self.skipTest("built without libtorch")
+        self.assertEqual(whole.returncode, 0, whole.stderr)
+        log, profile, _, page = [output.decode(errors="replace") for output in self.outputs("whole")]
+        trained = [json.loads(line) for line in log.splitlines()[1:]]
+        self.assertEqual([head["name"] for head in trained], ["probe-1", "pooled-0-1", "pooled-2"])
+        for head in trained:
+            self.assertIn(head["steps"], [point["step"] for point in head["validation"]])
+            self.assertEqual(head["held_out"][-1]["step"], head["steps"])
+        heads = json.loads(profile)["heads"]
+        self.assertEqual([head["kind"] for head in heads], ["probe", "pooled"])
+        self.assertEqual(json.loads(profile)["lexical"]["power"], 3)
+        self.assertEqual(len(re.findall(r"pooled head of layers? \S+, [48] dimensions", whole.stdout)), 4 + 1)
+        self.assertNotRegex(page, r"<script|https?://|javascript:")
+        self.assertEqual(len(re.findall(r"<svg ", page)), 2 + 3 * 4)
+        self.expect_it_answers("whole.json")
+
+        self.ilre.kill_after_lines(self.ilre.folder / "killed-work/train.jsonl", 3, *self.arguments("killed"))
+        self.squad = shutil.copy(self.squad, self.ilre.folder / "moved.json")
+        resumed = self.ilre.run(*self.arguments("killed"), timeout=300)
+        self.assertEqual(resumed.returncode, 0, resumed.stderr)
+        self.assertNotIn("probe-1: step", resumed.stderr)
+        self.assertEqual(self.outputs("killed"), self.outputs("whole"))
+        self.assertEqual(resumed.stdout.replace("killed", "whole"), whole.stdout)
+        other = self.ilre.run(*self.arguments("killed", "--seed", "3"))
+        self.assertEqual(other.returncode, 1)
+        self.assertIn("was begun with", other.stderr)
+        too_deep = self.ilre.run(*self.arguments("killed", "--pooled-layers", "0,77"))
+        self.assertIn("the model has inputs of layers 1 to 2", too_deep.stderr)
+        wrong = self.ilre.run(*self.arguments("killed", "--pooled-layers", "2,0"))
+        self.assertIn("not layers in ascending order", wrong.stderr)
 
 
 if __name__ == "__main__":
