@@ -114,7 +114,8 @@ def _gcide(file: pathlib.Path, rng: random.Random) -> str:
 
 
 def sentences(text: str) -> list[str]:
-    return [s.strip() for s in re.split(r"(?<=[.!?])[\"')\]}]*\s+|\n+", text) if s.strip()]
+    """Cut where the program's segments begin, but for those that are too long for one (common/retrieval/segmenter.h)."""
+    return [s.strip() for s in re.split(r"(?<=[.!?])\s+|(?<=[.!?][\"')\]}])\s+|\n+", text) if s.strip()]
 
 
 def to_teach(documents: list[str], questions: list[str], squad: list[dict[str, Any]]) -> list[str]:

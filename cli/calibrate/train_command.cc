@@ -100,7 +100,15 @@ struct Calibration {
       PooledTrainingData data;
       data.labelled = teacher.Teach(all ? pools.training : pools.part);
       data.held_out = teacher.Teach(all ? pools.held_out : pools.validation);
-      for (const TrainingPool& pool : pools.others) data.others.push_back(teacher.Teach(pool));
+      size_t segments = data.labelled.segments.size();
+      auto all_segments = data.labelled.pool->num_segments();
+      for (const TrainingPool& pool : pools.others) {
+        data.others.push_back(teacher.Teach(pool));
+        segments += data.others.back().segments.size();
+        all_segments += pool.num_segments();
+      }
+      std::fprintf(stderr, "%s: the teacher has read %zu of %lld segments\n", name.c_str(), segments,
+                   static_cast<long long>(all_segments));
       return TrainPooled(data, layers, options, observe);
     });
   }
