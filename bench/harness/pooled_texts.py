@@ -1,13 +1,13 @@
-"""Texts without labels, and what a sentence-embedding model says of their sentences: what `ilre calibrate --train --teacher`
-learns a pooled head from.
+"""Texts without labels, and what a sentence-embedding model says of their sentences: what a pooled head is learned from by
+`ilre calibrate --train --teacher TEACHER`.
 
     apt-get download wordnet-base anarchism dict-foldoc dict-gcide; for each: dpkg-deb -x PACKAGE.deb PACKAGES
     PYTHONPATH=bench python3 -m harness.pooled_texts --minilm FOLDER --squad SQUAD --packages PACKAGES --output TEACHER
 
 Sentences are made of dictionary entries (WordNet, GCIDE, FOLDOC) and of a long book of questions and answers; questions
 of WordNet's glosses and synonyms, which ask for a thing in other words, and of the book's headings. Everything is drawn
-with seed 0. Plain text of your own (--texts FILE...) can stand in their place or beside them. The sentences and questions
-of the SQuAD-format file are read by the teacher as well.
+with seed 0. Plain text of your own (--texts FILE...) can stand in their place or beside them. The teacher also reads the
+sentences and questions of the SQuAD-format file.
 
 TEACHER/texts.json: {"documents": [text...], "questions": [text...], "sentences": [what was read...]};
 TEACHER/vectors.safetensors: "vectors" [sentences, dimensions], float16.
@@ -114,7 +114,7 @@ def _gcide(file: pathlib.Path, rng: random.Random) -> str:
 
 
 def sentences(text: str) -> list[str]:
-    """Cut where the program's segments begin, but for those that are too long for one (common/retrieval/segmenter.h)."""
+    """Cut where the program's segments begin (common/retrieval/segmenter.h), but for those that are too long for one."""
     return [s.strip() for s in re.split(r"(?<=[.!?])\s+|(?<=[.!?][\"')\]}])\s+|\n+", text) if s.strip()]
 
 

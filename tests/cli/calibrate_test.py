@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`ilre calibrate --heads` and `--train` with a tiny model: the profile and the page that they write, and that they go on
+"""`ilre calibrate` with a tiny model, --heads and --train: the profile and the page that they write, and that they go on
 after a kill with the same results.
 
 usage: calibrate_test.py ILRE
