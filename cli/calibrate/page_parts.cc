@@ -17,7 +17,7 @@ std::string Svg(double width, double height, const std::string& label, const std
 }
 
 std::string RenderLineChart(const LineChart& chart) {
-  constexpr double kHeight = 180, kRight = kChartWidth - 8;
+  constexpr double kHeight = 180, kRight = kChartWidth - 14;
   constexpr int kGridLines = 4;
   const double x_range = std::max(1e-9, chart.x_max - chart.x_min), y_range = std::max(1e-9, chart.y_max - chart.y_min);
   const auto x_of = [&](double x) { return kChartLeft + (x - chart.x_min) / x_range * (kRight - kChartLeft); };
@@ -46,7 +46,7 @@ std::string RenderLineChart(const LineChart& chart) {
     }
   }
   for (const double x : chart.x_ticks) {
-    svg += SvgText(x_of(x), kChartTop + kHeight + 16, "middle", absl::StrFormat("%g", x));
+    svg += SvgText(x_of(x), kChartTop + kHeight + 16, "middle", absl::StrFormat("%.4g", x));
   }
   svg += SvgText(kChartLeft + (kChartWidth - kChartLeft) / 2, kChartTop + kHeight + 30, "middle", chart.x_title);
   return Svg(kChartWidth, kChartTop + kHeight + 36, chart.label, svg);

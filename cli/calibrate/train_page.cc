@@ -17,20 +17,26 @@ namespace {
 const char* const kBudgetStyles[] = {"line-all", "line-left", "line-best"};  // of 128, 256 and 512 tokens
 constexpr char kBudgetKey[] = "Blue: within 128 tokens. Pale: 256. Orange: 512.";
 
+// Where a chart of these recalls begins: a little below the least.
+double LowestRecall(double least) { return std::floor(std::max(0.0, least - 0.02) * 20) / 20; }
+
 // Recall of the candidates against a cost.
 std::string CostChart(const TrainReport& report, const std::string& title,
                       const std::function<double(const ProfileFigures&)>& cost) {
   std::vector<ProfileFigures> by_cost = report.candidates;
   std::stable_sort(by_cost.begin(), by_cost.end(), [&](const auto& a, const auto& b) { return cost(a) < cost(b); });
   LineChart chart{.label = absl::StrCat("Recall against ", title), .x_title = title};
-  chart.x_max = cost(by_cost.back()) * 1.05;
+  const double margin = 0.05 * cost(by_cost.back());
+  chart.x_min = cost(by_cost.front()) - margin;
+  chart.x_max = cost(by_cost.back()) + margin;
   chart.y_min = 1;
   for (const ProfileFigures& figures : by_cost) {
     const double x = cost(figures);
-    if (chart.x_ticks.empty() || x - chart.x_ticks.back() > chart.x_max / 12) chart.x_ticks.push_back(x);
+    if (chart.x_ticks.empty() || x - chart.x_ticks.back() > (chart.x_max - chart.x_min) / 12)
+      chart.x_ticks.push_back(x);
     for (const RecallAtBudget& at : figures.held_out) chart.y_min = std::min(chart.y_min, at.fused);
   }
-  chart.y_min = std::floor(std::max(0.0, chart.y_min - 0.02) * 20) / 20;
+  chart.y_min = LowestRecall(chart.y_min);
   for (size_t budget = 0; budget < by_cost[0].held_out.size(); ++budget) {
     LineChart::Series series{.style = kBudgetStyles[budget % std::size(kBudgetStyles)], .points = {}, .dots = true};
     for (const ProfileFigures& figures : by_cost) {
@@ -88,6 +94,11 @@ std::string LossChart(const LearningCurve& curve, int marked) {
 
 std::string RecallChart(const LearningCurve& curve, int marked) {
   LineChart chart = CurveChart(curve, "Recall by step", marked);
+  chart.y_min = 1;
+  for (const CurvePoint& point : curve) {
+    chart.y_min = std::min(chart.y_min, *std::min_element(point.recall.begin(), point.recall.end()));
+  }
+  chart.y_min = LowestRecall(chart.y_min);
   for (size_t budget = 0; budget < std::size(kCurveBudgets); ++budget) {
     LineChart::Series series{.style = kBudgetStyles[budget], .points = {}};
     for (const CurvePoint& point : curve) series.points.emplace_back(point.step, point.recall[budget]);
@@ -139,8 +150,11 @@ std::string RenderTrainPage(const TrainReport& report) {
   for (const RecallAtBudget& at : chosen.held_out) {
     html += Figure(absl::StrFormat("%.3f", at.fused), absl::StrCat("recalled within ", at.budget, " tokens"));
   }
-  absl::StrAppend(&html, Figure(absl::StrCat(chosen.layers_computed), "layers computed for each token"),
-                  Figure(absl::StrFormat("%.0f", chosen.bytes_per_token), "bytes of vectors a token"), "</div>\n");
+  absl::StrAppend(
+      &html,
+      Figure(absl::StrCat(chosen.layers_computed),
+             absl::StrFormat("layers computed and %.0f bytes of vectors kept for each token", chosen.bytes_per_token)),
+      "</div>\n");
   const std::string asked = absl::StrCat("Segments that hold the answers of ", report.questions,
                                          " questions on held-out articles. Line: the profile that was written, ",
                                          chosen.Name(), ". ", kBudgetKey);
