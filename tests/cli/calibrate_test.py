@@ -106,6 +106,8 @@ class HeadsTest(CalibrateCase):
 class TrainTest(CalibrateCase):
     def setUp(self) -> None:
         super().setUp()
+        # libtorch's threads wait for each other at every step: beside other tests that takes many times as long as one.
+        self.ilre.environment["OMP_NUM_THREADS"] = "1"
         self.teacher = self.ilre.folder / "teacher"
         self.teacher.mkdir()
         made = {"documents": ["A red fox ran. A lamp burned in the hall."], "questions": ["What burned?", "Who ran?"]}
