@@ -30,7 +30,8 @@ void SetWeights(const CalibrateArguments& arguments, bool pooled, RetrievalProfi
   profile->lexical.weight = arguments.lexical_weight.value_or(pooled ? 6 : 0.7f);
   profile->lexical.power = arguments.lexical_power.value_or(pooled ? 3 : 1);
   profile->neighbour_weight = arguments.neighbour_weight.value_or(pooled ? 0.4f : 0.3f);
-  profile->prompt_floor = pooled ? 0.6f : 0.7f;
+  profile->prompt_floor = 0.7f;
+  profile->prompt_word_floor = pooled ? 0.5f : 0.0f;
 }
 
 RetrievalProfile BaseProfile(const Checkpoint& checkpoint, const Tokenizer& tokenizer, const ChatTemplate& chat,
@@ -49,6 +50,7 @@ RetrievalProfile BaseProfile(const Checkpoint& checkpoint, const Tokenizer& toke
   SetWeights(arguments, /*pooled=*/false, &profile);
   profile.second_look.max_looks = arguments.max_looks;
   profile.min_prompt = 32;
+  profile.max_indented = 48;
   return profile;
 }
 
