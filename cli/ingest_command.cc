@@ -17,6 +17,7 @@
 #include "cli/remote_commands.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
+#include "common/retrieval/model_match.h"
 #include "common/store/key_store.h"
 #include "encoder_service/document_ingest.h"
 #include "encoder_service/stored_text.h"
@@ -121,6 +122,10 @@ absl::Status RunIngest(const Settings& settings, const IngestArguments& argument
     return MakeError(absl::StatusCode::kFailedPrecondition, "DOCUMENT_NOT_READY",
                      absl::StrCat("document ", name.ToString(),
                                   " is not finished: ingest all of it, the old text and the new, without --append"));
+  }
+  // Before the texts are compared: the same text that another profile read cannot be asked, and is not up to date.
+  if (row.ok() && row->state != DocumentState::kFailed) {
+    ILRE_RETURN_IF_ERROR(Annotate(CheckSameModel(*row, *model.retrieval), "--replace reads it again"));
   }
   if (row.ok() && row->state != DocumentState::kFailed && row->committed_bytes > 0 && !append) {
     ILRE_ASSIGN_OR_RETURN(const Existing existing, Compare(*store, *model.retrieval, *row, *input, &rest));

@@ -315,6 +315,10 @@ class AskTest(CliTest):
         other = self.ilre.write_profile("other.json", window=65)
         self.fails(1, "ask", "d", "Which?", "--profile", other, says=["default/d", "profile"])
         self.fails(1, "ingest", "d", "-", "--append", "--profile", other, input="More.", says=["default/d", "profile"])
+        same = ["ingest", "d", self.ilre.file("same.txt", self.text), "--profile", other]
+        self.fails(1, *same, says=["default/d", "profile", "--replace"])
+        self.succeeds(*same, "--replace")
+        self.succeeds("ask", "d", "Which?", "--profile", other)
 
 
 class DocumentsTest(CliTest):
