@@ -45,17 +45,18 @@ RowScratch& ThreadScratch() {
 // Rows that one thread takes through several linear layers by itself where there are many: what passes between them
 // stays in its own cache. So many hide that each thread reads the weights for itself, as long as those lie in the
 // last-level cache.
-constexpr int64_t kBlockRows = 32;
+constexpr int64_t kBlockRows = 32;  // at most
 constexpr int64_t kMostBlockWeightBytes = 16 << 20;
 
 // Calls body(first_row, num_rows, pool) for all of n rows, in blocks by all threads or at once.
 template <typename Body>
 void ForRows(int64_t n, bool in_blocks, const Body& body) {
-  const int64_t threads = DefaultPool().num_threads(), blocks = (n + kBlockRows - 1) / kBlockRows;
-  if (!in_blocks || blocks < 2 * threads) return body(0, n, DefaultPool());
+  const int64_t threads = DefaultPool().num_threads(), turns = (n + kBlockRows * threads - 1) / (kBlockRows * threads);
+  if (!in_blocks || turns < 2) return body(0, n, DefaultPool());
+  const int64_t blocks = turns * threads;  // of about the same size, so that no thread waits for the last one
   DefaultPool().ParallelFor(blocks, [&](int64_t block) {
-    const int64_t first = block * kBlockRows;
-    body(first, std::min(kBlockRows, n - first), InlinePool());
+    const int64_t first = block * n / blocks;
+    body(first, (block + 1) * n / blocks - first, InlinePool());
   });
 }
 
@@ -64,7 +65,8 @@ void KeepWanted(absl::Span<const Segment> segments, int64_t width, std::vector<f
   auto to = rows->begin();
   for (const Segment& segment : segments) {
     const auto end = rows->begin() + (segment.first_row + segment.num_rows) * width;
-    to = std::copy(end - segment.num_wanted * width, end, to);
+    const auto from = end - segment.num_wanted * width;
+    to = from == to ? end : std::copy(from, end, to);  // of single tokens all stay where they are
   }
   rows->erase(to, rows->end());
 }
