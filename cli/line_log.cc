@@ -49,6 +49,10 @@ absl::StatusOr<std::unique_ptr<LineLog>> LineLog::Open(const std::string& path, 
 
 LineLog::~LineLog() { ::close(fd_); }
 
+absl::Status LineLog::Damaged(size_t index, const std::string& reason) const {
+  return MakeError(absl::StatusCode::kDataLoss, reason, absl::StrCat(path_, ":", index + 2, " is no result"));
+}
+
 absl::Status LineLog::Append(const std::string& line) {
   const std::string bytes = absl::StrCat(line, "\n");
   for (size_t written = 0; written < bytes.size();) {

@@ -1,6 +1,7 @@
 // Results on disk, a line for each, written when it is known: a killed command goes on where it was.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,7 +23,8 @@ class LineLog {
 
   // Those that stood there when it was opened, without the settings: the first is line 2 of the file.
   const std::vector<std::string>& lines() const { return lines_; }
-  const std::string& path() const { return path_; }
+  // What to return where lines()[index] cannot be read: DATA_LOSS with `reason`, naming the line.
+  absl::Status Damaged(size_t index, const std::string& reason) const;
   // The line is in the system's hands when this returns: it outlives this process.
   absl::Status Append(const std::string& line);
 

@@ -1,13 +1,13 @@
 #include "cli/calibrate/early_stopping.h"
 
 #include <cstdio>
-#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
 #include "common/base/errors.h"
+#include "common/base/file.h"
 #include "common/base/status_macros.h"
 
 namespace ilre::cli {
@@ -59,21 +59,10 @@ absl::StatusOr<TrainedHead> TrainWithEarlyStopping(const std::string& name, Judg
 absl::StatusOr<std::unique_ptr<TrainingWork>> TrainingWork::Open(std::string folder, const std::string& settings) {
   std::unique_ptr<TrainingWork> work(new TrainingWork(std::move(folder)));
   if (work->folder_.empty()) return work;
-  std::error_code error;
-  std::filesystem::create_directories(work->folder_, error);
-  if (error) return ErrnoError(error.value(), absl::StrCat("cannot make the folder ", work->folder_));
+  ILRE_RETURN_IF_ERROR(CreateFolders(work->folder_));
   ILRE_ASSIGN_OR_RETURN(work->log_,
                         LineLog::Open(work->folder_ + "/train.jsonl", settings, "CALIBRATE_OTHER_SETTINGS"));
   return work;
-}
-
-absl::StatusOr<TrainedHead> TrainingWork::Kept(const std::string& line, size_t number) const {
-  TrainedHead trained;
-  if (!ReadTrained(line, &trained)) {
-    return MakeError(absl::StatusCode::kDataLoss, "CALIBRATE_LOG_DAMAGED",
-                     absl::StrCat(log_->path(), ":", number, " is no result"));
-  }
-  return trained;
 }
 
 absl::StatusOr<TrainedHead> TrainingWork::Find(const std::string& name, const RetrievalProfile& base,
@@ -81,7 +70,8 @@ absl::StatusOr<TrainedHead> TrainingWork::Find(const std::string& name, const Re
   const std::string path = absl::StrCat(folder_, "/", name, ".json");
   if (log_ != nullptr) {
     for (size_t i = 0; i < log_->lines().size(); ++i) {
-      ILRE_ASSIGN_OR_RETURN(TrainedHead trained, Kept(log_->lines()[i], i + 2));
+      TrainedHead trained;
+      if (!ReadTrained(log_->lines()[i], &trained)) return log_->Damaged(i, "CALIBRATE_LOG_DAMAGED");
       if (trained.name != name) continue;
       ILRE_ASSIGN_OR_RETURN(RetrievalProfile kept, LoadProfile(path));
       trained.head = std::move(kept.heads.front());

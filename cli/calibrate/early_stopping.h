@@ -46,7 +46,6 @@ class TrainingWork {
 
  private:
   explicit TrainingWork(std::string folder) : folder_(std::move(folder)) {}
-  absl::StatusOr<TrainedHead> Kept(const std::string& line, size_t number) const;
 
   std::string folder_;
   std::unique_ptr<LineLog> log_;

@@ -98,17 +98,7 @@ class LayerScan {
                           int budget) const {
     double sum = 0;
     for (size_t q = 0; q < gold.size(); ++q) {
-      const float* row = scores.data() + q * static_cast<size_t>(text_.num_segments());
-      std::vector<ScoredSegment> segments;
-      for (int64_t s = 0; s < text_.num_segments(); ++s) {
-        segments.push_back(
-            {0, static_cast<uint32_t>(text_.begins[s]), static_cast<uint32_t>(text_.begins[s + 1]), row[s]});
-      }
-      int found = 0;
-      for (const ScoredSegment& segment : SelectSegments(std::move(segments), {.budget = budget})) {
-        found += std::binary_search(gold[q].begin(), gold[q].end(), text_.segment_of[segment.begin]) ? 1 : 0;
-      }
-      sum += found / std::max(1.0, static_cast<double>(gold[q].size()));
+      sum += GoldRecalled(text_.begins, scores.data() + q * static_cast<size_t>(text_.num_segments()), gold[q], budget);
     }
     return sum;
   }
@@ -173,10 +163,7 @@ absl::StatusOr<HeadRecall> ScanHeads(const Decoder& decoder, const Tokenizer& to
   const std::vector<Tap> taps = TapsOf(Tap::Kind::kKey, num_layers);
   for (int reading = 0; reading < 2; ++reading) {
     StreamState state = starts.document;
-    for (size_t begin = 0; begin < ids.size(); begin += kBlockTokens) {
-      const absl::Span<const TokenId> block = ids.subspan(begin, kBlockTokens);
-      std::vector<std::vector<float>> keys;
-      ILRE_RETURN_IF_ERROR(decoder.StreamBlock(block, taps, &state, &keys));
+    const auto add = [&](size_t begin, absl::Span<const TokenId> block, const std::vector<std::vector<float>>& keys) {
       const auto n = static_cast<int>(block.size());
       const auto first = static_cast<int64_t>(begin);
       DefaultPool().ParallelFor(num_layers, [&](int64_t layer) {
@@ -186,9 +173,10 @@ absl::StatusOr<HeadRecall> ScanHeads(const Decoder& decoder, const Tokenizer& to
           layers[layer]->AddScores(keys[layer], n, first);
         }
       });
-      const double share = (reading + static_cast<double>(begin + block.size()) / static_cast<double>(ids.size())) / 2;
-      if (progress && !progress(share)) return errors::Cancelled("the calibration");
-    }
+      const double read = static_cast<double>(begin + block.size()) / static_cast<double>(ids.size());
+      return !progress || progress((reading + read) / 2);
+    };
+    ILRE_RETURN_IF_ERROR(StreamBlocks(decoder, ids, taps, &state, add));
   }
   HeadRecall recall{.questions = static_cast<int>(text.questions.size()), .tokens = static_cast<int>(ids.size())};
   std::vector<std::vector<int64_t>> gold;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <utility>
 
@@ -60,14 +59,11 @@ TrainingText MakeText(const HeadResult& wanted, const Tokenizer& tokenizer, cons
 // What is known already, of what will be.
 absl::StatusOr<std::vector<HeadResult>> ReadResults(const LineLog& log, const ModelConfig& config, int num_layers) {
   std::vector<HeadResult> results;
-  int number = 1;
-  for (const std::string& line : log.lines()) {
-    ++number;
-    auto result = ParseHeadResult(line, static_cast<size_t>(num_layers), static_cast<size_t>(config.num_heads),
-                                  static_cast<size_t>(config.num_kv_heads));
+  for (size_t i = 0; i < log.lines().size(); ++i) {
+    auto result = ParseHeadResult(log.lines()[i], static_cast<size_t>(num_layers),
+                                  static_cast<size_t>(config.num_heads), static_cast<size_t>(config.num_kv_heads));
     if (!result.ok()) {
-      return MakeError(absl::StatusCode::kDataLoss, "CALIBRATE_LOG_DAMAGED",
-                       absl::StrCat(log.path(), ":", number, " is no result"));
+      return log.Damaged(i, "CALIBRATE_LOG_DAMAGED");
     }
     results.push_back(*std::move(result));
   }
@@ -75,9 +71,7 @@ absl::StatusOr<std::vector<HeadResult>> ReadResults(const LineLog& log, const Mo
 }
 
 absl::StatusOr<std::unique_ptr<LineLog>> OpenLog(const CalibrateArguments& arguments, const Checkpoint& checkpoint) {
-  std::error_code error;
-  std::filesystem::create_directories(arguments.work, error);
-  if (error) return ErrnoError(error.value(), absl::StrCat("cannot make the folder ", arguments.work));
+  ILRE_RETURN_IF_ERROR(CreateFolders(arguments.work));
   ILRE_ASSIGN_OR_RETURN(const std::string squad, FileDigest(arguments.squad_file));
   return LineLog::Open(absl::StrCat(arguments.work, "/heads.jsonl"),
                        DumpLine({{"model", checkpoint.fingerprint()},

@@ -4,7 +4,7 @@
 #include <iterator>
 #include <numeric>
 
-#include "retriever_service/selection.h"
+#include "cli/calibrate/segmented_text.h"
 
 namespace ilre::cli {
 namespace {
@@ -20,25 +20,14 @@ double CurvePoint::mean_recall() const {
 CurvePoint MeasureState(const TrainingState& state, const TrainingPool& held_out) {
   CurvePoint point{.step = state.step, .loss = state.loss, .held_out_loss = state.held_out_loss, .recall = {}};
   point.recall.assign(std::size(kCurveBudgets), 0);
-  std::vector<ScoredSegment> segments(static_cast<size_t>(held_out.num_segments()));
-  for (size_t i = 0; i < segments.size(); ++i) {
-    segments[i].begin = static_cast<uint32_t>(held_out.segment_begins[i]);
-    segments[i].end = static_cast<uint32_t>(held_out.segment_begins[i + 1]);
-  }
   int questions = 0;
   for (size_t question = 0; question < held_out.gold.size(); ++question) {
     const std::vector<int64_t>& gold = held_out.gold[question];
     if (gold.empty()) continue;
     ++questions;
-    for (size_t i = 0; i < segments.size(); ++i) segments[i].score = state.scores[question * segments.size() + i];
+    const float* const scores = state.scores.data() + question * static_cast<size_t>(held_out.num_segments());
     for (size_t budget = 0; budget < std::size(kCurveBudgets); ++budget) {
-      int found = 0;
-      for (const ScoredSegment& chosen : SelectSegments(segments, {.budget = kCurveBudgets[budget]})) {
-        found += static_cast<int>(std::count_if(gold.begin(), gold.end(), [&](int64_t segment) {
-          return held_out.segment_begins[static_cast<size_t>(segment)] == chosen.begin;
-        }));
-      }
-      point.recall[budget] += static_cast<double>(found) / static_cast<double>(gold.size());
+      point.recall[budget] += GoldRecalled(held_out.segment_begins, scores, gold, kCurveBudgets[budget]);
     }
   }
   for (double& recall : point.recall) recall /= std::max(1, questions);

@@ -1,11 +1,14 @@
 #include "cli/calibrate/segmented_text.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/retrieval/segmenter.h"
 #include "common/store/records.h"
+#include "retriever_service/selection.h"
 
 namespace ilre::cli {
 
@@ -20,6 +23,20 @@ std::vector<int64_t> SegmentedText::GoldSegments(const TextQuestion& question) c
     if (gold.empty() || gold.back() != segment_of[i]) gold.push_back(segment_of[i]);
   }
   return gold;
+}
+
+double GoldRecalled(const std::vector<int64_t>& begins, const float* scores, const std::vector<int64_t>& gold,
+                    int budget) {
+  std::vector<ScoredSegment> segments;
+  for (size_t s = 0; s + 1 < begins.size(); ++s) {
+    segments.push_back({0, static_cast<uint32_t>(begins[s]), static_cast<uint32_t>(begins[s + 1]), scores[s]});
+  }
+  int found = 0;
+  for (const ScoredSegment& chosen : SelectSegments(std::move(segments), {.budget = budget})) {
+    const auto segment = std::lower_bound(begins.begin(), begins.end(), int64_t{chosen.begin}) - begins.begin();
+    found += std::binary_search(gold.begin(), gold.end(), segment) ? 1 : 0;
+  }
+  return found / std::max(1.0, static_cast<double>(gold.size()));
 }
 
 SegmentedText SegmentText(const Tokenizer& tokenizer, const std::string& text, const RetrievalProfile& profile) {
@@ -39,17 +56,26 @@ SegmentedText SegmentText(const Tokenizer& tokenizer, const std::string& text, c
   return made;
 }
 
+absl::Status StreamBlocks(const Decoder& decoder, absl::Span<const TokenId> ids, absl::Span<const Tap> taps,
+                          StreamState* state, const BlockVisitor& visit) {
+  std::vector<std::vector<float>> outputs;
+  for (size_t first = 0; first < ids.size(); first += kBlockTokens) {
+    const absl::Span<const TokenId> block = ids.subspan(first, kBlockTokens);
+    ILRE_RETURN_IF_ERROR(decoder.StreamBlock(block, taps, state, &outputs));
+    if (!visit(first, block, outputs)) return errors::Cancelled("calibrate");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status StreamTokens(const Decoder& decoder, absl::Span<const TokenId> ids, absl::Span<const Tap> taps,
                           StreamState* state, std::vector<std::vector<float>>* outputs) {
   outputs->resize(taps.size());
-  for (size_t begin = 0; begin < ids.size(); begin += kBlockTokens) {
-    std::vector<std::vector<float>> block;
-    ILRE_RETURN_IF_ERROR(decoder.StreamBlock(ids.subspan(begin, kBlockTokens), taps, state, &block));
+  return StreamBlocks(decoder, ids, taps, state, [&](size_t, absl::Span<const TokenId>, const auto& block) {
     for (size_t i = 0; i < taps.size(); ++i) {
       (*outputs)[i].insert((*outputs)[i].end(), block[i].begin(), block[i].end());
     }
-  }
-  return absl::OkStatus();
+    return true;
+  });
 }
 
 absl::StatusOr<StreamStarts> StartStreams(const Decoder& decoder, const Tokenizer& tokenizer,

@@ -1,7 +1,9 @@
 // A training text as tokens and segments, and how tokens are run through the first layers.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -24,10 +26,23 @@ struct SegmentedText {
   std::vector<int64_t> GoldSegments(const TextQuestion& question) const;
 };
 
+// The share of the segments `gold` (ascending) that are selected within `budget` tokens. begins: as SegmentedText's;
+// scores: [segments].
+double GoldRecalled(const std::vector<int64_t>& begins, const float* scores, const std::vector<int64_t>& gold,
+                    int budget);
+
 // Cut as documents are with this profile.
 SegmentedText SegmentText(const Tokenizer& tokenizer, const std::string& text, const RetrievalProfile& profile);
 
-// Runs ids on from `state` in blocks of a document's size, and appends what the taps give: [taps], each [n, width].
+// Called with the first place of a block's tokens, the tokens, and what the taps give: [taps], each [tokens, width].
+// False stops with CANCELLED.
+using BlockVisitor =
+    std::function<bool(size_t first, absl::Span<const TokenId> ids, const std::vector<std::vector<float>>& outputs)>;
+
+// Runs ids on from `state` in blocks of a document's size.
+absl::Status StreamBlocks(const Decoder& decoder, absl::Span<const TokenId> ids, absl::Span<const Tap> taps,
+                          StreamState* state, const BlockVisitor& visit);
+// The same, and appends what the taps give to outputs: [taps], each [n, width].
 absl::Status StreamTokens(const Decoder& decoder, absl::Span<const TokenId> ids, absl::Span<const Tap> taps,
                           StreamState* state, std::vector<std::vector<float>>* outputs);
 

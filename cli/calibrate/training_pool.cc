@@ -1,7 +1,6 @@
 #include "cli/calibrate/training_pool.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -46,21 +45,17 @@ absl::StatusOr<PoolReader> PoolReader::Create(const Decoder& decoder, const Toke
   layers.erase(std::unique(layers.begin(), layers.end()), layers.end());
   if (layers.empty()) return errors::InvalidArgument("no layer to read");
   ILRE_ASSIGN_OR_RETURN(reader.starts_, StartStreams(decoder, tokenizer, profile, std::max(1, layers.back())));
-  if (!folder.empty()) {
-    std::error_code error;
-    std::filesystem::create_directories(folder, error);
-    if (error) return ErrnoError(error.value(), absl::StrCat("cannot make the folder ", folder));
-  }
+  if (!folder.empty()) ILRE_RETURN_IF_ERROR(CreateFolders(folder));
   reader.layers_ = std::move(layers);
   reader.folder_ = std::move(folder);
   return reader;
 }
 
-std::string PoolReader::FileOf(const TrainingText& text, int layer) const {
+std::string PoolReader::FilesOf(const TrainingText& text) const {
   Json content = {profile_.model, profile_.EncodingFingerprint(), profile_.neutral_passage, profile_.question_prefix,
                   text.text};
   for (const TextQuestion& question : text.questions) content.push_back(question.question);
-  return absl::StrCat(folder_, "/", ContentDigest(DumpLine(content)), "-", layer, ".bf16");
+  return absl::StrCat(folder_, "/", ContentDigest(DumpLine(content)));
 }
 
 // streams: the text's tokens, then each question's.
@@ -68,21 +63,18 @@ absl::Status PoolReader::Compute(const std::vector<std::vector<TokenId>>& stream
                                  const TokensRead& tokens_read, TrainingPool* pool) const {
   std::vector<Tap> taps;
   for (const int layer : layers) taps.push_back({Tap::Kind::kInput, layer});
-  std::vector<std::vector<float>> block;
   for (size_t i = 0; i < streams.size(); ++i) {
     StreamState state = i == 0 ? starts_.document : starts_.question;
-    const absl::Span<const TokenId> ids = streams[i];
-    for (size_t begin = 0; begin < ids.size(); begin += kBlockTokens) {
-      const auto part = ids.subspan(begin, kBlockTokens);
-      ILRE_RETURN_IF_ERROR(decoder_.StreamBlock(part, taps, &state, &block));
+    const auto keep = [&](size_t, absl::Span<const TokenId> ids, const std::vector<std::vector<float>>& block) {
       for (size_t tap = 0; tap < taps.size(); ++tap) {
         std::vector<uint16_t>& numbers = pool->inputs[layers[tap]];
         const size_t before = numbers.size();
         numbers.resize(before + block[tap].size());
         kernels::ConvertToBf16(block[tap].data(), static_cast<int64_t>(block[tap].size()), numbers.data() + before);
       }
-      if (tokens_read && !tokens_read(static_cast<int64_t>(part.size()))) return errors::Cancelled("calibrate");
-    }
+      return !tokens_read || tokens_read(static_cast<int64_t>(ids.size()));
+    };
+    ILRE_RETURN_IF_ERROR(StreamBlocks(decoder_, streams[i], taps, &state, keep));
   }
   return absl::OkStatus();
 }
@@ -107,9 +99,11 @@ absl::StatusOr<TrainingPool> PoolReader::Read(const TrainingText& text, const To
   }
 
   const size_t count = static_cast<size_t>(pool.question_begins.back() * pool.hidden_size);
+  const std::string files = folder_.empty() ? "" : FilesOf(text);
+  const auto file_of = [&](int layer) { return absl::StrCat(files, "-", layer, ".bf16"); };
   std::vector<int> missing;
   for (const int layer : layers_) {
-    if (folder_.empty() || !ReadKept(FileOf(text, layer), count, &pool.inputs[layer])) missing.push_back(layer);
+    if (folder_.empty() || !ReadKept(file_of(layer), count, &pool.inputs[layer])) missing.push_back(layer);
   }
   if (missing.empty()) {
     if (tokens_read && !tokens_read(pool.question_begins.back())) return errors::Cancelled("calibrate");
@@ -118,7 +112,7 @@ absl::StatusOr<TrainingPool> PoolReader::Read(const TrainingText& text, const To
   for (const int layer : missing) pool.inputs[layer].reserve(count);
   ILRE_RETURN_IF_ERROR(Compute(streams, missing, tokens_read, &pool));
   if (folder_.empty()) return pool;
-  for (const int layer : missing) ILRE_RETURN_IF_ERROR(Keep(FileOf(text, layer), pool.inputs[layer]));
+  for (const int layer : missing) ILRE_RETURN_IF_ERROR(Keep(file_of(layer), pool.inputs[layer]));
   return pool;
 }
 

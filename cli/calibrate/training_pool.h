@@ -54,7 +54,7 @@ class PoolReader {
       : decoder_(decoder), tokenizer_(tokenizer), profile_(profile) {}
   absl::Status Compute(const std::vector<std::vector<TokenId>>& streams, const std::vector<int>& layers,
                        const TokensRead& tokens_read, TrainingPool* pool) const;
-  std::string FileOf(const TrainingText& text, int layer) const;
+  std::string FilesOf(const TrainingText& text) const;  // what the names of its kept inputs begin with
 
   const Decoder& decoder_;
   const Tokenizer& tokenizer_;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -18,6 +17,7 @@
 #include "cli/eval/ruler.h"
 #include "cli/interrupt.h"
 #include "common/base/errors.h"
+#include "common/base/file.h"
 #include "common/base/status_macros.h"
 
 namespace ilre::cli {
@@ -165,9 +165,7 @@ absl::Status RunJobs(const EvalArguments& arguments, const std::vector<Job>& job
 
 absl::Status RunEval(const Settings& settings, const EvalArguments& arguments) {
   ILRE_RETURN_IF_ERROR(CheckArguments(arguments));
-  std::error_code error;
-  std::filesystem::create_directories(arguments.output, error);
-  if (error) return ErrnoError(error.value(), absl::StrCat("cannot make the folder ", arguments.output));
+  ILRE_RETURN_IF_ERROR(CreateFolders(arguments.output));
   InstallInterruptHandler();
   ILRE_ASSIGN_OR_RETURN(const auto evaluator, Evaluator::Open(settings, arguments.modes,
                                                               {.paper_profile = arguments.paper_profile,

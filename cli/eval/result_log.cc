@@ -62,14 +62,10 @@ std::string EvalResult::Key() const { return absl::StrCat(task, "/", length, "/"
 absl::StatusOr<std::unique_ptr<ResultLog>> ResultLog::Open(const std::string& path, const std::string& settings) {
   std::unique_ptr<ResultLog> log(new ResultLog);
   ILRE_ASSIGN_OR_RETURN(log->log_, LineLog::Open(path, settings, "EVAL_OTHER_SETTINGS"));
-  int number = 1;
-  for (const std::string& line : log->log_->lines()) {
-    ++number;
+  const std::vector<std::string>& lines = log->log_->lines();
+  for (size_t i = 0; i < lines.size(); ++i) {
     EvalResult result;
-    if (!FromJson(line, &result)) {
-      return MakeError(absl::StatusCode::kDataLoss, "EVAL_LOG_DAMAGED",
-                       absl::StrCat(path, ":", number, " is no result"));
-    }
+    if (!FromJson(lines[i], &result)) return log->log_->Damaged(i, "EVAL_LOG_DAMAGED");
     log->keys_.insert(result.Key());
     log->results_.push_back(std::move(result));
   }

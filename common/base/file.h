@@ -40,6 +40,9 @@ class MappedFile {
 // The content of a regular file of at most `max_bytes`; a longer one is INVALID_ARGUMENT naming the limit.
 absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes);
 
+// Creates a folder and those above it; that it is there already is no error.
+absl::Status CreateFolders(const std::string& path);
+
 // Replaces `path` by `content`: written to a temporary file beside it, synced, renamed. Readers see the old or the new
 // content.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content);

@@ -30,8 +30,9 @@ constexpr int kTileBytes = kAmxRows * kBlock, kProducts = kAmxRows * kPanel;
 static_assert(kAmxRows == 2 * kGroup && kBlock == 64 && kPanel == 16);
 
 // Products of one block: products [kAmxRows, kPanel] = values [kAmxRows, 64] times weights [16, kPanel, 4]. Even and
-// odd blocks use other tiles, so that one's sums are scaled while the other is multiplied.
+// odd blocks use another set of tiles, 0 or 1, so that one's sums are scaled while the other is multiplied.
 struct Emulation {
+  template <int kSet>
   static void Multiply(const int8_t* values, const uint8_t* weights, int32_t* products) {
     std::fill_n(products, kProducts, 0);
     for (int r = 0; r < kAmxRows; ++r) {
@@ -45,32 +46,30 @@ struct Emulation {
       }
     }
   }
-  static void MultiplyEven(const int8_t* values, const uint8_t* weights, int32_t* products) {
-    Multiply(values, weights, products);
-  }
-  static void MultiplyOdd(const int8_t* values, const uint8_t* weights, int32_t* products) {
-    Multiply(values, weights, products);
-  }
 };
 
 HWY_PUSH_ATTRIBUTES("amx-tile,amx-int8,avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")
 
+// The numbers of tiles must be literals.
+#define ILRE_MULTIPLY_TILES(sums, x, w) \
+  _tile_zero(sums);                     \
+  _tile_loadd(x, values, kBlock);       \
+  _tile_loadd(w, weights, kPanel * 4);  \
+  _tile_dpbsud(sums, x, w);             \
+  _tile_stored(sums, products, kPanel * sizeof(int32_t))
+
 struct Hardware {
-  HWY_INLINE static void MultiplyEven(const int8_t* values, const uint8_t* weights, int32_t* products) {
-    _tile_zero(0);
-    _tile_loadd(1, values, kBlock);
-    _tile_loadd(2, weights, kPanel * 4);
-    _tile_dpbsud(0, 1, 2);
-    _tile_stored(0, products, kPanel * sizeof(int32_t));
-  }
-  HWY_INLINE static void MultiplyOdd(const int8_t* values, const uint8_t* weights, int32_t* products) {
-    _tile_zero(3);
-    _tile_loadd(4, values, kBlock);
-    _tile_loadd(5, weights, kPanel * 4);
-    _tile_dpbsud(3, 4, 5);
-    _tile_stored(3, products, kPanel * sizeof(int32_t));
+  template <int kSet>
+  HWY_INLINE static void Multiply(const int8_t* values, const uint8_t* weights, int32_t* products) {
+    if constexpr (kSet == 0) {
+      ILRE_MULTIPLY_TILES(0, 1, 2);
+    } else {
+      ILRE_MULTIPLY_TILES(3, 4, 5);
+    }
   }
 };
+
+#undef ILRE_MULTIPLY_TILES
 
 // sums += scale * products of block b, whose weights were 128 too great.
 HWY_INLINE void AddScaled(const Int8AmxTile& tile, int64_t b, const int32_t* products, __m512* sums) {
@@ -93,13 +92,13 @@ HWY_INLINE void Compute(const Int8AmxTile& tile) {
   for (; b + 1 < tile.num_blocks; b += 2) {
     const int8_t* const values = tile.values + b * kTileBytes;
     const uint8_t* const weights = tile.weights + b * kTileBytes;
-    Tiles::MultiplyEven(values, weights, even);
-    Tiles::MultiplyOdd(values + kTileBytes, weights + kTileBytes, odd);
+    Tiles::template Multiply<0>(values, weights, even);
+    Tiles::template Multiply<1>(values + kTileBytes, weights + kTileBytes, odd);
     AddScaled(tile, b, even, sums);
     AddScaled(tile, b + 1, odd, sums);
   }
   if (b < tile.num_blocks) {
-    Tiles::MultiplyEven(tile.values + b * kTileBytes, tile.weights + b * kTileBytes, even);
+    Tiles::template Multiply<0>(tile.values + b * kTileBytes, tile.weights + b * kTileBytes, even);
     AddScaled(tile, b, even, sums);
   }
 #pragma GCC unroll 16

@@ -46,10 +46,10 @@ float QuantizeBlock(const float* HWY_RESTRICT x, int8_t* HWY_RESTRICT values, in
   return largest < 1e-30f ? 0.0f : largest / 127.0f;
 }
 
-// Rows of one group. values: [depth / 4, kGroup, 4]; scales, sums: [blocks, kGroup]. tiles: if not null, the values as
-// [blocks, kBlock] of each row, blocks tile_stride and rows kBlock bytes apart.
-void QuantizeGroup(const float* x, int64_t x_stride, int64_t rows, int64_t in, int8_t* values, float* scales,
-                   int32_t* sums, int8_t* tiles, int64_t tile_stride) {
+// Rows of one group. values: [depth / 4, kGroup, 4] or, in tiles, [blocks, 2 kGroup, kBlock] of which the group has
+// half; scales, sums: [blocks, kGroup].
+void QuantizeGroup(const float* x, int64_t x_stride, int64_t rows, int64_t in, bool in_tiles, int8_t* values,
+                   float* scales, int32_t* sums) {
   constexpr int64_t kBlock = Int8Rows::kBlock, kGroup = Int8Rows::kGroup;
   HWY_ALIGN float rest[kBlock];
   HWY_ALIGN int8_t block[kBlock];
@@ -63,8 +63,8 @@ void QuantizeGroup(const float* x, int64_t x_stride, int64_t rows, int64_t in, i
         from = rest;
       }
       scales[b * kGroup + r] = QuantizeBlock(from, block, &sums[b * kGroup + r]);
-      if (tiles != nullptr) {
-        std::memcpy(tiles + b * tile_stride + r * kBlock, block, kBlock);
+      if (in_tiles) {
+        std::memcpy(values + (b * 2 * kGroup + r) * kBlock, block, kBlock);
         continue;
       }
       int8_t* to = values + (begin / 4 * kGroup + r) * 4;
@@ -163,36 +163,25 @@ void Int8Rows::Assign(const float* x, int64_t rows, int64_t in, int64_t x_stride
   in_ = in;
   in_tiles_ = TakesTiles(Chosen());
   const int64_t blocks = DivideUp(in, kBlock);
-  const int64_t groups = in_tiles_ ? DivideUp(rows, 2 * kGroup) * 2 : DivideUp(rows, kGroup);
+  const int64_t groups = DivideUp(rows, kGroup), places = in_tiles_ ? DivideUp(groups, 2) * 2 : groups;
   const auto grow = [](auto& memory, int64_t size) {
     if (static_cast<int64_t>(memory.size()) < size) memory.resize(size);
   };
-  grow(values_, groups * blocks * kBlock * kGroup);
-  grow(scales_, groups * blocks * kGroup);
-  grow(sums_, groups * blocks * kGroup);
-  if (in_tiles_) {
-    constexpr int64_t kTile = 2 * kGroup * kBlock;
-    for (int64_t g = 0; g < DivideUp(rows, kGroup); ++g) {
-      const int64_t begin = g * kGroup;
-      int8_t* tiles = values_.data() + g / 2 * blocks * kTile + g % 2 * kGroup * kBlock;
-      HWY_DYNAMIC_DISPATCH(QuantizeGroup)
-      (x + begin * x_stride, x_stride, std::min(kGroup, rows - begin), in, nullptr, scales_.data() + begin * blocks,
-       sums_.data() + begin * blocks, tiles, kTile);
-    }
-    return;
-  }
+  grow(values_, places * blocks * kBlock * kGroup);
+  grow(scales_, places * blocks * kGroup);
+  grow(sums_, places * blocks * kGroup);
   for (int64_t g = 0; g < groups; ++g) {
     const int64_t begin = g * kGroup, count = std::min(kGroup, rows - begin);
-    int8_t* values = values_.data() + begin * blocks * kBlock;
+    int8_t* values = values_.data() + (in_tiles_ ? (g / 2 * 2 * blocks + g % 2) * kGroup : begin * blocks) * kBlock;
     float* scales = scales_.data() + begin * blocks;
     int32_t* sums = sums_.data() + begin * blocks;
-    if (count < kGroup) {
+    if (count < kGroup && !in_tiles_) {
       std::fill_n(values, blocks * kBlock * kGroup, 0);
       std::fill_n(scales, blocks * kGroup, 0.0f);
       std::fill_n(sums, blocks * kGroup, 0);
     }
     HWY_DYNAMIC_DISPATCH(QuantizeGroup)
-    (x + begin * x_stride, x_stride, count, in, values, scales, sums, nullptr, 0);
+    (x + begin * x_stride, x_stride, count, in, in_tiles_, values, scales, sums);
   }
 }
 
@@ -240,32 +229,21 @@ Int8Linear Int8Linear::FromPacked(const PackedLinear& packed) {
   return linear;
 }
 
-void Int8Linear::ApplyTiles(const Int8Rows& x, int64_t begin, int64_t end, float* y, Accumulate accumulate,
-                            int64_t y_stride) const {
+// Rows of x from `row` on, as many as the path takes together, times the panel from output `first` on.
+void Int8Linear::ComputeTile(Int8Path path, const Int8Rows& x, int64_t row, int64_t first, float* sums) const {
+  const int64_t blocks = DivideUp(in_, Int8Rows::kBlock), depth = blocks * Int8Rows::kBlock, group = row * blocks;
+  const uint8_t* const weights = weights_.data() + first * depth;
+  const int8_t* const values = x.values_.data() + row * depth;
+  const float* const scales = x.scales_.data() + group;
+  const int32_t* const block_sums = x.sums_.data() + group;
 #if defined(__x86_64__)
-  const bool emulated = Chosen().load(std::memory_order_relaxed) == Int8Path::kAmxEmulated;
-  std::optional<ScopedAmx> scoped;
-  if (!emulated) scoped.emplace();
-  const int64_t blocks = DivideUp(in_, Int8Rows::kBlock), depth = blocks * Int8Rows::kBlock;
-  const auto store = HWY_DYNAMIC_DISPATCH(StoreTile);
-  alignas(kCacheLine) float sums[kAmxRows * kPanel];
-  for (int64_t first = begin; first < end; first += kPanel) {
-    for (int64_t row = 0; row < x.rows(); row += kAmxRows) {
-      const int64_t group = row * blocks, next_group = group + Int8Rows::kGroup * blocks;
-      const Int8AmxTile tile = {.num_blocks = blocks,
-                                .weights = weights_.data() + first * depth,
-                                .values = x.values_.data() + row * depth,
-                                .scales = {x.scales_.data() + group, x.scales_.data() + next_group},
-                                .sums = {x.sums_.data() + group, x.sums_.data() + next_group},
-                                .out = sums};
-      emulated ? AmxTileEmulated(tile) : AmxTile(tile);
-      store(sums, std::min<int64_t>(kAmxRows, x.rows() - row), std::min(kPanel, end - first), scales_.data() + first,
-            bias_.empty() ? nullptr : bias_.data() + first, accumulate, y + row * y_stride + first - begin, y_stride);
-    }
+  if (TakesTiles(path)) {
+    const int64_t next = Int8Rows::kGroup * blocks;
+    const auto compute = path == Int8Path::kAmx ? AmxTile : AmxTileEmulated;
+    return compute({blocks, weights, values, {scales, scales + next}, {block_sums, block_sums + next}, sums});
   }
-#else
-  ILRE_CHECK(false);  // no path takes tiles here
 #endif
+  FunctionOf(path)({blocks, weights, values, scales, block_sums, sums});
 }
 
 void Int8Linear::ApplyColumns(const Int8Rows& x, int64_t begin, int64_t end, float* y, Accumulate accumulate,
@@ -273,20 +251,19 @@ void Int8Linear::ApplyColumns(const Int8Rows& x, int64_t begin, int64_t end, flo
   if (x.rows() == 0 || begin == end) return;
   ILRE_CHECK(x.in_features() == in_ && begin % kPanel == 0 && 0 <= begin && begin < end && end <= out_);
   if (y_stride == 0) y_stride = end - begin;
-  if (x.in_tiles_) return ApplyTiles(x, begin, end, y, accumulate, y_stride);
-  constexpr int64_t kGroup = Int8Rows::kGroup;
-  const int64_t groups = DivideUp(x.rows(), kGroup), blocks = DivideUp(in_, Int8Rows::kBlock);
-  const int64_t depth = blocks * Int8Rows::kBlock;
-  Int8TileFunction* const compute = FunctionOf(Chosen().load(std::memory_order_relaxed));
+  const Int8Path path = Chosen().load(std::memory_order_relaxed);
+  ILRE_CHECK(TakesTiles(path) == x.in_tiles_);
+#if defined(__x86_64__)
+  std::optional<ScopedAmx> scoped;
+  if (path == Int8Path::kAmx) scoped.emplace();
+#endif
+  const int64_t together = x.in_tiles_ ? 2 * Int8Rows::kGroup : Int8Rows::kGroup;
   const auto store = HWY_DYNAMIC_DISPATCH(StoreTile);
-  alignas(kCacheLine) float sums[kGroup * kPanel];
+  alignas(kCacheLine) float sums[2 * Int8Rows::kGroup * kPanel];
   for (int64_t first = begin; first < end; first += kPanel) {
-    const uint8_t* weights = weights_.data() + first * depth;
-    for (int64_t g = 0; g < groups; ++g) {
-      const int64_t row = g * kGroup;
-      compute({blocks, weights, x.values_.data() + row * depth, x.scales_.data() + row * blocks,
-               x.sums_.data() + row * blocks, sums});
-      store(sums, std::min(kGroup, x.rows() - row), std::min(kPanel, end - first), scales_.data() + first,
+    for (int64_t row = 0; row < x.rows(); row += together) {
+      ComputeTile(path, x, row, first, sums);
+      store(sums, std::min(together, x.rows() - row), std::min(kPanel, end - first), scales_.data() + first,
             bias_.empty() ? nullptr : bias_.data() + first, accumulate, y + row * y_stride + first - begin, y_stride);
     }
   }

@@ -13,6 +13,15 @@
 
 namespace ilre::kernels {
 
+// The ways of computing such a layer. All give the same bits.
+enum class Int8Path {
+  kPortable,
+  kAvx2,
+  kAvx512Vnni,
+  kAmx,
+  kAmxEmulated,  // kAmx with its instructions' definition in their place: for tests, on processors with AVX-512
+};
+
 // Rows of activations, rounded to int8. Each row is cut into blocks of 64 inputs (the last one filled up with zeros);
 // a block's scale is its greatest absolute value / 127, and its numbers are round(x / scale), ties to even. Keeps its
 // memory for the next Assign. Not thread-safe while it changes.
@@ -62,8 +71,7 @@ class Int8Linear {
   static constexpr int64_t kPanel = 16;  // outputs side by side
 
  private:
-  void ApplyTiles(const Int8Rows& x, int64_t begin, int64_t end, float* y, Accumulate accumulate,
-                  int64_t y_stride) const;
+  void ComputeTile(Int8Path path, const Int8Rows& x, int64_t row, int64_t first, float* sums) const;
   void PackRow(int64_t output, const float* weights);
 
   int64_t out_ = 0, in_ = 0;
@@ -72,16 +80,7 @@ class Int8Linear {
   AlignedVector<float> bias_;       // the same; empty without a bias
 };
 
-// The ways of computing it. All give the same bits.
-enum class Int8Path {
-  kPortable,
-  kAvx2,
-  kAvx512Vnni,
-  kAmx,
-  kAmxEmulated,  // kAmx with its instructions' definition in their place: for tests, on processors with AVX-512
-};
-
-// Those that this processor runs, best first. The best one is taken, once, when first needed.
+// The paths that this processor runs, best first. The best one is taken, once, when first needed.
 std::vector<Int8Path> SupportedInt8Paths();
 const char* Int8PathName(Int8Path path);
 Int8Path ChosenInt8Path();

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/errors.h"
+#include "common/base/file.h"
 #include "common/base/status_macros.h"
 #include "common/store/engine_log.h"
 #include "common/store/frozen_file_system.h"
@@ -118,9 +119,7 @@ absl::StatusOr<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::OpenForWriting
   db_options.create_if_missing = true;
   db_options.create_missing_column_families = true;
   if (listener != nullptr) db_options.listeners.push_back(std::move(listener));
-  std::error_code error;
-  std::filesystem::create_directories(path, error);
-  if (error) return ErrnoError(error.value(), absl::StrCat("cannot create ", path));
+  ILRE_RETURN_IF_ERROR(CreateFolders(path));
   if (HasStore(path)) {
     ILRE_RETURN_IF_ERROR(BreakManifestSeal(path));
     bool complete = false;  // what is missing is created
