@@ -12,7 +12,7 @@ import unittest
 import zlib
 from typing import Any, Callable
 
-from harness import ilre, kill, kinds, needles, paraphrases, pieces, report, squad, tasks
+from harness import comparison, ilre, kill, kinds, needles, paraphrases, pieces, report, rivals, squad, tasks
 
 PROSE = [f"Sentence number {i} of a long and quiet story ends here." for i in range(500)]
 
@@ -121,6 +121,15 @@ class SquadTest(unittest.TestCase):
         self.assertGreaterEqual(len(questions), 5)
         self.assertLessEqual(len(document.encode()), 6 * 70)
 
+    def test_filler_takes_what_room_is_left(self) -> None:
+        filler = [squad.Paragraph("Nobody asks about prose.", []) for _ in range(1000)]
+        document, questions = squad.make_document(self.trained, self.held_out, 10_000, 1, filler)
+        self.assertEqual(len(questions), 6)
+        self.assertGreater(document.count("Nobody asks"), 100)
+        self.assertLessEqual(len(document.encode()), 10_000)
+        for question in questions:
+            self.assertEqual(document.encode()[question.begin : question.end].decode(), question.answers[0])
+
     def test_fill_is_that_of_the_engine(self) -> None:
         sizes = [10, 30, 5, 100]
         segments, at = [], 0
@@ -137,6 +146,34 @@ class SquadTest(unittest.TestCase):
         across = squad.Question("", [], 45, 60)
         self.assertEqual(squad.share_recalled(within, segments, set(range(10, 15))), 0.5)
         self.assertEqual(squad.share_recalled(across, segments, set(range(10, 20))), 0.5)
+
+
+class RivalsTest(unittest.TestCase):
+    SEGMENTS = [
+        squad.Segment(i * 10, i * 10 + 10, i * 100, i * 100 + 100, text)
+        for i, text in enumerate(["The mill is old.", "Grey oaks grow.", "The river rises.", "An oak fell."])
+    ]
+
+    def test_a_window_keeps_the_first_segment_and_the_last_ones(self) -> None:
+        row = rivals.window(["Why?"], self.SEGMENTS)[0]
+        spans = comparison._best(row, self.SEGMENTS, 30)
+        self.assertEqual([span["byte_begin"] for span in spans], [0, 200, 300])
+
+    def test_a_segment_that_was_cut_is_not_whole(self) -> None:
+        self.assertEqual(comparison._best([0, 1, 0, 0], self.SEGMENTS, 9), [])
+
+    def test_modes_change_what_they_say_alone(self) -> None:
+        source = ilre.DEFAULT_PROFILE
+        with tempfile.TemporaryDirectory() as folder:
+            engine = ilre.Engine(sys.executable, "model", str(source))
+            for name, change in comparison.MODES.items():
+                changed = pathlib.Path(engine.with_changes(pathlib.Path(folder), name, change).profile)
+                profile, before = (json.loads(path.read_text(encoding="utf-8")) for path in (changed, source))
+                self.assertEqual(profile["second_look"]["max_looks"], 0)
+                stored = ("model", "prefix", "window", "arithmetic", "max_segment", "lexical_postings")
+                self.assertEqual([profile[key] for key in stored], [before[key] for key in stored])
+                weights = [path.with_suffix(".safetensors").read_bytes() for path in (changed, source)]
+                self.assertEqual(*weights)
 
 
 class ParaphrasesTest(unittest.TestCase):

@@ -12,6 +12,8 @@ import threading
 import time
 from typing import Any, BinaryIO, Callable, Iterable
 
+from harness.squad import Segment
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEFAULT_MODEL = ROOT / "models/SmolLM2-135M-Instruct.Q4_1.gguf"
 DEFAULT_PROFILE = ROOT / "profiles/smollm2-135m-instruct.json"
@@ -48,6 +50,18 @@ class Engine:
 
     def with_profile(self, profile: str) -> "Engine":
         return Engine(self.binary, self.model, profile)
+
+    def with_changes(self, folder: pathlib.Path, name: str, change: Callable[[dict[str, Any]], None]) -> "Engine":
+        """With a copy of its profile, made in the folder, that `change` was applied to."""
+        source = pathlib.Path(self.profile)
+        content = json.loads(source.read_text(encoding="utf-8"))
+        change(content)
+        copy = folder / f"{name}.json"
+        copy.write_text(json.dumps(content), encoding="utf-8")
+        weights = source.with_suffix(".safetensors")
+        if weights.exists():
+            copy.with_suffix(".safetensors").write_bytes(weights.read_bytes())
+        return self.with_profile(str(copy))
 
     def command(self, data_dir: pathlib.Path, *arguments: str) -> list[str]:
         return [self.binary, "--data-dir", str(data_dir), *self._common, *arguments]
@@ -154,8 +168,8 @@ class Store:
         """A line for each stored block, the same for all ingests of the same text."""
         return self.run("inspect", name, "--checksums")
 
-    def segments(self, name: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.run("inspect", name, "--segments").splitlines()]
+    def segments(self, name: str) -> list[Segment]:
+        return [Segment(**json.loads(line)) for line in self.run("inspect", name, "--segments").splitlines()]
 
     def statistics(self) -> dict[str, Any]:
         return json.loads(self.run("inspect", "--json"))

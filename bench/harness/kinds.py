@@ -286,7 +286,7 @@ def _measure_kind(report: Report, store: Store, name: str, kind: Kind, quick: bo
     text = build(kind)
     done = store.ingest("text", text)
     places = [place_of(text, fact) for fact in kind.facts]
-    lengths = [segment["token_end"] - segment["token_begin"] for segment in store.segments("text")]
+    lengths = [segment.num_tokens for segment in store.segments("text")]
     progress(f"{name}: {done.tokens} tokens in {len(lengths)} segments")
     for budget in BUDGETS[-1:] if quick else BUDGETS:
         questions = ({"documents": ["text"], "question": f.question, "budget": budget, "max_tokens": 0} for f in kind.facts)

@@ -12,36 +12,32 @@ MAX_TOKENS = 256  # what the model was published with
 
 
 class SentenceVectors:
-    """Texts as vectors of length one: the mean over a text's tokens of the last layer."""
+    """Texts as vectors of length one: the mean over a text's tokens of the last layer. Each text is read once."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         from transformers import AutoModel, AutoTokenizer  # pylint: disable=import-outside-toplevel
 
         self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+        self._known: dict[str, Any] = {}  # documents share much of their text
 
     def encode(self, texts: Sequence[str]) -> Any:
         """-> [texts, dimensions]"""
         import torch  # pylint: disable=import-outside-toplevel
 
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))  # texts of one batch are of one length, about
-        vectors: list[Any] = [None] * len(texts)
+        # Texts of one batch are of one length, about.
+        unknown = sorted({text for text in texts if text not in self._known}, key=len)
         with torch.inference_mode():
-            for first in range(0, len(order), BATCH):
-                batch = order[first : first + BATCH]
+            for first in range(0, len(unknown), BATCH):
+                batch = unknown[first : first + BATCH]
                 inputs = self._tokenizer(
-                    [texts[i] for i in batch],
-                    padding=True,
-                    truncation=True,
-                    max_length=MAX_TOKENS,
-                    return_tensors="pt",
+                    batch, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
                 )
                 hidden = self._model(**inputs).last_hidden_state
                 mask = inputs["attention_mask"].unsqueeze(-1)
                 means = (hidden * mask).sum(1) / mask.sum(1)
-                for i, vector in zip(batch, torch.nn.functional.normalize(means, dim=-1)):
-                    vectors[i] = vector
-        return torch.stack(vectors)
+                self._known.update(zip(batch, torch.nn.functional.normalize(means, dim=-1)))
+        return torch.stack([self._known[text] for text in texts])
 
 
 def with_neighbours(texts: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 import pathlib
 import statistics
 import time
@@ -45,13 +44,11 @@ class Asked:
 
 def without_floor(engine: Engine, folder: pathlib.Path) -> Engine:
     """With which the whole budget is in the prompt, not only what comes near the best score: a copy of the profile."""
-    source = pathlib.Path(engine.profile)
-    content = json.loads(source.read_text(encoding="utf-8"))
-    content["prompt_floor"] = content["prompt_word_floor"] = 0
-    copy = folder / "whole-budget.json"
-    copy.write_text(json.dumps(content), encoding="utf-8")
-    copy.with_suffix(".safetensors").write_bytes(source.with_suffix(".safetensors").read_bytes())
-    return engine.with_profile(str(copy))
+
+    def no_floor(profile: dict[str, Any]) -> None:
+        profile["prompt_floor"] = profile["prompt_word_floor"] = 0
+
+    return engine.with_changes(folder, "whole-budget", no_floor)
 
 
 def text_of(engine: Engine, num_tokens: int, seed: int) -> str:

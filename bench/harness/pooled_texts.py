@@ -2,7 +2,7 @@
 `ilre calibrate --train --teacher TEACHER`.
 
     apt-get download wordnet-base anarchism dict-foldoc dict-gcide; for each: dpkg-deb -x PACKAGE.deb PACKAGES
-    PYTHONPATH=bench python3 -m harness.pooled_texts --minilm FOLDER --squad SQUAD --packages PACKAGES --output TEACHER
+    PYTHONPATH=bench python3 -m harness.pooled_texts --embedder FOLDER --squad SQUAD --packages PACKAGES --output TEACHER
 
 Sentences are made of dictionary entries (WordNet, GCIDE, FOLDOC) and of a long book of questions and answers; questions
 of WordNet's glosses and synonyms, which ask for a thing in other words, and of the book's headings. Everything is drawn
@@ -150,7 +150,7 @@ def teach(texts: list[str], folder: pathlib.Path) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="harness.pooled_texts", description="A teacher's folder for ilre calibrate")
-    parser.add_argument("--minilm", type=pathlib.Path, required=True, help="folder of the sentence-embedding model")
+    parser.add_argument("--embedder", type=pathlib.Path, required=True, help="folder of the sentence-embedding model")
     parser.add_argument("--squad", type=pathlib.Path, required=True, help="the SQuAD-format file to calibrate with")
     parser.add_argument("--packages", type=pathlib.Path, help="folder of unpacked packages")
     parser.add_argument("--texts", type=pathlib.Path, nargs="+", default=[], help="files of plain text")
@@ -163,7 +163,7 @@ def main() -> None:
     squad = json.loads(arguments.squad.read_text(encoding="utf-8"))["data"]
     taught = to_teach(documents, questions, squad)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    save_file({"vectors": teach(taught, arguments.minilm)}, arguments.output / "vectors.safetensors")
+    save_file({"vectors": teach(taught, arguments.embedder)}, arguments.output / "vectors.safetensors")
     made = {"documents": documents, "questions": questions, "sentences": taught}
     (arguments.output / "texts.json").write_text(json.dumps(made, ensure_ascii=False), encoding="utf-8")
 

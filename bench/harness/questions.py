@@ -8,56 +8,63 @@ given, a sentence-embedding model, alone and fused with BM25.
 import dataclasses
 import pathlib
 import statistics
-from typing import Any
+from typing import Any, Sequence
 
-from harness import minilm, paraphrases, squad
+from harness import paraphrases, prose, rivals, squad
 from harness.ilre import Engine, Store
 from harness.report import Report, bootstrap_interval, progress
 
 BUDGETS = (128, 256, 512)  # tokens
 ALLOWANCE = 0.03  # below BM25
 LEAST_OF_PARAPHRASES = 0.40  # recalled at the greatest budget
-DOCUMENT_BYTES = 32_000 * 4  # such text has rather more than four bytes a token: within 32K tokens
+BYTES_PER_TOKEN = 4  # such text has rather more
+DOCUMENT_TOKENS = 32_000
+FILLER_BYTES = 2_000  # of a piece of prose among the paragraphs
 SEED = 1
+
+Parts = tuple[list[squad.Paragraph], list[squad.Paragraph]]  # that nobody asks about, and those with questions
+Shares = dict[int, list[float]]  # by budget, of the answer's sentence that was recalled for each question
+
+
+@dataclasses.dataclass
+class Options:
+    """Of the sections that ask about paragraphs."""
+
+    squad: str | None = None  # a file
+    minilm: str | None = None  # a folder
+    num_tokens: int | None = None  # of the document, filled with prose up to it; None: paragraphs alone, within 32K
 
 
 @dataclasses.dataclass
 class Measured:
-    """Shares of the answer's sentence that were recalled, for each question, by budget."""
-
     document_tokens: int
     segments: int
-    ours: dict[int, list[float]]
-    bm25: dict[int, list[float]]
-    rivals: dict[str, dict[int, list[float]]]  # by name, with the embedding model
+    ours: Shares
+    rivals: dict[str, Shares]  # by name
 
 
-def measure(
-    report: Report, engine: Engine, scratch: str | None, quick: bool, file: str | None, minilm_folder: str | None = None
-) -> None:
-    if not _can_run(report, "questions", file):
+def measure(report: Report, engine: Engine, scratch: str | None, quick: bool, options: Options) -> None:
+    if options.squad is None or not can_run(report, "questions", options):
         return
-    measured = _measure(engine, scratch, quick, squad.read(pathlib.Path(file)), minilm_folder)
+    measured = _measure(engine, scratch, quick, squad.read(pathlib.Path(options.squad)), options)
     _report_rivals(report, "questions", measured)
     for budget in BUDGETS:
-        least = round(statistics.fmean(measured.bm25[budget]) - ALLOWANCE, 4)
+        least = round(statistics.fmean(measured.rivals["bm25"][budget]) - ALLOWANCE, 4)
         ours = measured.ours[budget]
         details = _details(measured, budget)
         report.at_least(f"questions.recall_{budget}", statistics.fmean(ours), least, n=len(ours), details=details)
 
 
-def measure_paraphrases(
-    report: Report, engine: Engine, scratch: str | None, quick: bool, file: str | None, minilm_folder: str | None = None
-) -> None:
+def measure_paraphrases(report: Report, engine: Engine, scratch: str | None, quick: bool, options: Options) -> None:
     """Questions that share no content word with the sentence that answers them."""
-    if not _can_run(report, "paraphrases", file):
+    if options.squad is None or not can_run(report, "paraphrases", options):
         return
     try:
-        parts = paraphrases.paragraphs(pathlib.Path(file), "test")
+        parts = paraphrases.paragraphs(pathlib.Path(options.squad), "test")
     except paraphrases.ParaphraseError as error:
         report.skip("paraphrases", str(error))
         return
-    measured = _measure(engine, scratch, quick, parts, minilm_folder)
+    measured = _measure(engine, scratch, quick, parts, options)
     _report_rivals(report, "paraphrases", measured)
     for budget in BUDGETS:
         name, mean = f"paraphrases.recall_{budget}", statistics.fmean(measured.ours[budget])
@@ -68,41 +75,61 @@ def measure_paraphrases(
             report.note(name, mean, **rest)
 
 
-def _can_run(report: Report, section: str, file: str | None) -> bool:
-    if file is None:
-        report.skip(section, "no --squad FILE of questions in SQuAD's format was given")
-        return False
-    try:
-        import rank_bm25  # pylint: disable=import-outside-toplevel,unused-import
-    except ImportError:
-        report.skip(section, "no rank_bm25: .venv/bin/pip install rank-bm25")
-        return False
-    return True
+def can_run(report: Report, section: str, options: Options) -> bool:
+    """If not, the report says why."""
+    missing = rivals.missing_package()
+    if options.squad is None:
+        missing = "no --squad FILE of questions in SQuAD's format was given"
+    if missing:
+        report.skip(section, missing)
+    return not missing
 
 
-def _measure(
-    engine: Engine,
-    scratch: str | None,
-    quick: bool,
-    parts: tuple[list[squad.Paragraph], list[squad.Paragraph]],
-    minilm_folder: str | None,
-) -> Measured:
-    """parts: paragraphs that nobody asks about, and those with questions."""
-    from rank_bm25 import BM25Okapi  # pylint: disable=import-outside-toplevel
+def make_document(parts: Parts, num_tokens: int | None) -> tuple[str, list[squad.Question]]:
+    filler = []
+    if num_tokens:
+        text = prose.passage(num_tokens * BYTES_PER_TOKEN, SEED)
+        filler = [squad.Paragraph(text[at : at + FILLER_BYTES], []) for at in range(0, len(text), FILLER_BYTES)]
+    return squad.make_document(*parts, (num_tokens or DOCUMENT_TOKENS) * BYTES_PER_TOKEN, SEED, filler)
 
-    document, questions = squad.make_document(*parts, DOCUMENT_BYTES // (4 if quick else 1), SEED)
+
+def _measure(engine: Engine, scratch: str | None, quick: bool, parts: Parts, options: Options) -> Measured:
+    document, questions = make_document(parts, DOCUMENT_TOKENS // 4 if quick else options.num_tokens)
     questions = questions[:20] if quick else questions
     with Store(engine, scratch) as store:
         tokens = store.ingest("paragraphs", document).tokens
         progress(f"{len(questions)} questions about {tokens} tokens")
-        segments = [squad.Segment(**segment) for segment in store.segments("paragraphs")]
-        ours = {budget: _recall_by_engine(store, questions, segments, budget) for budget in BUDGETS}
-    bm25 = BM25Okapi([squad.words(segment.text) for segment in segments])
-    by_words = [list(bm25.get_scores(squad.words(question.text))) for question in questions]
-    by_meaning = _by_meaning(questions, segments, by_words, minilm_folder)
-    recall = lambda scores: {b: _recall_by_scores(scores, questions, segments, b) for b in BUDGETS}
-    rivals = {name: recall(scores) for name, scores in by_meaning.items()}
-    return Measured(tokens, len(segments), ours, recall(by_words), rivals)
+        segments = store.segments("paragraphs")
+        ours = recalled_by_engine(store, questions, segments)
+    scores = rivals.Rivals(options.minilm).score([question.text for question in questions], segments)
+    others = {name: recalled_by_scores(rows, questions, segments) for name, rows in scores.items()}
+    return Measured(tokens, len(segments), ours, others)
+
+
+def recalled_by_engine(
+    store: Store, questions: Sequence[squad.Question], segments: Sequence[squad.Segment], engine: Engine | None = None
+) -> Shares:
+    """About the document "paragraphs". engine: in place of the store's"""
+    asked = [{"documents": ["paragraphs"], "question": question.text, "max_tokens": 0} for question in questions]
+    shares: Shares = {budget: [] for budget in BUDGETS}
+    for budget in BUDGETS:
+        results, _ = store.ask_batch_measured([question | {"budget": budget} for question in asked], engine)
+        for question, result in zip(questions, results):
+            recalled = {t for span in result["spans"] for t in range(span["token_begin"], span["token_end"])}
+            shares[budget].append(squad.share_recalled(question, segments, recalled))
+    return shares
+
+
+def recalled_by_scores(
+    scores: rivals.Scores, questions: Sequence[squad.Question], segments: Sequence[squad.Segment]
+) -> Shares:
+    shares: Shares = {budget: [] for budget in BUDGETS}
+    for question, row in zip(questions, scores):
+        order = sorted(range(len(segments)), key=lambda index: -row[index])
+        for budget in BUDGETS:
+            recalled = squad.fill(order, segments, budget)
+            shares[budget].append(squad.share_recalled(question, segments, recalled))
+    return shares
 
 
 def _report_rivals(report: Report, section: str, measured: Measured) -> None:
@@ -114,50 +141,8 @@ def _report_rivals(report: Report, section: str, measured: Measured) -> None:
             report.note(f"{section}.{name}_{budget}", statistics.fmean(rival), n=len(rival), details=details)
 
 
-def _recall_by_engine(
-    store: Store, questions: list[squad.Question], segments: list[squad.Segment], budget: int
-) -> list[float]:
-    asked = [
-        {"documents": ["paragraphs"], "question": question.text, "budget": budget, "max_tokens": 0}
-        for question in questions
-    ]
-    shares = []
-    for question, result in zip(questions, store.ask_batch(asked)):
-        recalled = {t for span in result["spans"] for t in range(span["token_begin"], span["token_end"])}
-        shares.append(squad.share_recalled(question, segments, recalled))
-    return shares
-
-
-def _by_meaning(
-    questions: list[squad.Question], segments: list[squad.Segment], by_words: list[list[float]], folder: str | None
-) -> dict[str, list[list[float]]]:
-    """-> for each way with the embedding model [questions][segments] scores."""
-    if folder is None:
-        return {}
-    model = minilm.SentenceVectors(pathlib.Path(folder))
-    texts = [segment.text for segment in segments]
-    asked = model.encode([question.text for question in questions])
-    alone = (asked @ model.encode(texts).T).tolist()
-    near = (asked @ model.encode(minilm.with_neighbours(texts)).T).tolist()
-    fused = [
-        [cosine + words / max(1e-6, max(row_words)) for cosine, words in zip(row, row_words)]
-        for row, row_words in zip(alone, by_words)
-    ]
-    return {"minilm": alone, "minilm_neighbours": near, "minilm_and_bm25": fused}
-
-
-def _recall_by_scores(
-    scores: list[list[float]], questions: list[squad.Question], segments: list[squad.Segment], budget: int
-) -> list[float]:
-    shares = []
-    for question, row in zip(questions, scores):
-        order = sorted(range(len(segments)), key=lambda index: -row[index])
-        shares.append(squad.share_recalled(question, segments, squad.fill(order, segments, budget)))
-    return shares
-
-
 def _details(measured: Measured, budget: int) -> dict[str, Any]:
-    ours, bm25 = measured.ours[budget], measured.bm25[budget]
+    ours, bm25 = measured.ours[budget], measured.rivals["bm25"][budget]
     return {
         "document_tokens": measured.document_tokens,
         "segments": measured.segments,

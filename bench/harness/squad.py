@@ -50,14 +50,21 @@ def read(path: pathlib.Path) -> tuple[list[Paragraph], list[Paragraph]]:
 
 
 def make_document(
-    trained: Sequence[Paragraph], held_out: Sequence[Paragraph], max_bytes: int, seed: int
+    trained: Sequence[Paragraph],
+    held_out: Sequence[Paragraph],
+    max_bytes: int,
+    seed: int,
+    filler: Sequence[Paragraph] = (),
 ) -> tuple[str, list[Question]]:
-    """All held-out paragraphs that fit among as many others as fit, shuffled; questions about the held-out ones."""
+    """All held-out paragraphs that fit among as many others as fit, shuffled; questions about the held-out ones.
+
+    filler: for what room there is when all others have been taken.
+    """
     rng = random.Random(seed)
     asked = {id(paragraph) for paragraph in held_out}
     chosen: list[Paragraph] = []
     used = 0
-    for group in (list(held_out), list(trained)):
+    for group in (list(held_out), list(trained), list(filler)):
         rng.shuffle(group)
         for paragraph in group:
             used += len(paragraph.text.encode()) + len("Document 000:\n\n\n")

@@ -1,0 +1,50 @@
+"""Ways to choose segments that need no retrieval profile: the document's ends, words, and a sentence-embedding model
+(plain RAG), alone and fused with words."""
+
+import pathlib
+from typing import Sequence
+
+from harness import minilm, squad
+
+Scores = list[list[float]]  # [questions][segments]
+
+
+def missing_package() -> str | None:
+    """What has to be installed first."""
+    try:
+        import rank_bm25  # pylint: disable=import-outside-toplevel,unused-import
+    except ImportError:
+        return "no rank_bm25: .venv/bin/pip install rank-bm25"
+    return None
+
+
+class Rivals:
+    """Without a folder of all-MiniLM-L6-v2 those that need it are left out."""
+
+    def __init__(self, minilm_folder: str | None) -> None:
+        self._vectors = minilm.SentenceVectors(pathlib.Path(minilm_folder)) if minilm_folder else None
+
+    def score(self, questions: Sequence[str], segments: Sequence[squad.Segment]) -> dict[str, Scores]:
+        """By name, for segments in the document's order."""
+        from rank_bm25 import BM25Okapi  # pylint: disable=import-outside-toplevel
+
+        texts = [segment.text for segment in segments]
+        bm25 = BM25Okapi([squad.words(text) for text in texts])
+        by_words = [bm25.get_scores(squad.words(question)).tolist() for question in questions]
+        scores = {"bm25": by_words}
+        if self._vectors is None:
+            return scores
+        asked = self._vectors.encode(questions)
+        alone = (asked @ self._vectors.encode(texts).T).tolist()
+        near = (asked @ self._vectors.encode(minilm.with_neighbours(texts)).T).tolist()
+        fused = [
+            [cosine + words / max(1e-6, max(row_words)) for cosine, words in zip(row, row_words)]
+            for row, row_words in zip(alone, by_words)
+        ]
+        return scores | {"minilm": alone, "minilm_neighbours": near, "minilm_and_bm25": fused}
+
+
+def window(questions: Sequence[str], segments: Sequence[squad.Segment]) -> Scores:
+    """The document's first segment and its last ones: what truncation keeps."""
+    row = [float(len(segments)), *map(float, range(len(segments) - 1))]
+    return [row for _ in questions]
