@@ -26,7 +26,7 @@ namespace {
 // Files read once, for all tasks.
 struct Inputs {
   Prose prose;
-  std::vector<Passage> squad, hotpot;
+  Passages squad, hotpot;
   std::vector<Sample> user;
   bool has_prose = false;
 };
@@ -70,7 +70,7 @@ absl::StatusOr<Inputs> ReadInputs(const EvalArguments& arguments, const Tokenize
     ILRE_ASSIGN_OR_RETURN(inputs.squad, ReadSquadPassages(arguments.squad, arguments.holdout));
   }
   int64_t squad_tokens = 0;
-  for (const Passage& passage : inputs.squad) squad_tokens += CountTokens(tokenizer, passage.text);
+  for (const std::string& text : inputs.squad.texts) squad_tokens += CountTokens(tokenizer, text);
   if (!arguments.lengths.empty() || squad_tokens < arguments.squad_tokens) {
     ILRE_ASSIGN_OR_RETURN(const std::string text, ReadProse(arguments.prose));
     ILRE_ASSIGN_OR_RETURN(inputs.prose, MakeProse(tokenizer, text));
@@ -173,8 +173,8 @@ absl::Status RunEval(const Settings& settings, const EvalArguments& arguments) {
                                                                .attention_layer = arguments.attention_layer}));
   ILRE_ASSIGN_OR_RETURN(const Inputs inputs, ReadInputs(arguments, evaluator->tokenizer()));
   TaskSources sources{.tokenizer = &evaluator->tokenizer(), .prose = &inputs.prose};
-  if (!inputs.squad.empty()) sources.squad = &inputs.squad;
-  if (!inputs.hotpot.empty()) sources.hotpot = &inputs.hotpot;
+  if (!inputs.squad.texts.empty()) sources.squad = &inputs.squad;
+  if (!inputs.hotpot.texts.empty()) sources.hotpot = &inputs.hotpot;
   if (!arguments.lengths.empty() && arguments.tasks.empty()) {
     for (const std::string& task : RulerTasks()) {
       if (!CanMake(sources, task)) std::fprintf(stderr, "ilre: without %s: no file of questions\n", task.c_str());

@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <unordered_map>
+#include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/optional.h"
 #include "cli/calibrate/training_text.h"
 #include "common/base/errors.h"
 #include "common/base/file.h"
@@ -24,23 +28,96 @@ bool IsText(const Json& object, const char* field) {
   return object.is_object() && object.contains(field) && object[field].is_string();
 }
 
+// A paragraph of HotpotQA's format.
+struct HotpotParagraph {
+  std::string title;
+  std::string text;
+  std::vector<ByteRange> sentences;  // in `text`, without white space around them
+};
+
 // False where it is not of the format.
-bool ReadHotpotEntry(const Json& entry, Passage* passage) {
-  if (!IsText(entry, "question") || !IsText(entry, "answer")) return false;
-  if (!entry.contains("context") || !entry["context"].is_array()) return false;
-  for (const Json& paragraph : entry["context"]) {
-    if (!paragraph.is_array() || paragraph.size() != 2 || !paragraph[0].is_string() || !paragraph[1].is_array()) {
-      return false;
-    }
-    absl::StrAppend(&passage->text, passage->text.empty() ? "" : "\n", paragraph[0].get<std::string>(), "\n");
-    for (const Json& sentence : paragraph[1]) {
-      if (!sentence.is_string()) return false;
-      absl::StrAppend(&passage->text, sentence.get<std::string>());
-    }
+bool ReadHotpotParagraph(const Json& json, HotpotParagraph* paragraph) {
+  if (!json.is_array() || json.size() != 2 || !json[0].is_string() || !json[1].is_array()) return false;
+  paragraph->title = json[0].get<std::string>();
+  paragraph->text = absl::StrCat(paragraph->title, "\n");
+  for (const Json& sentence : json[1]) {
+    if (!sentence.is_string()) return false;
+    const auto text = sentence.get<std::string>();
+    const absl::string_view begun = absl::StripLeadingAsciiWhitespace(text);
+    const uint64_t begin = paragraph->text.size() + (text.size() - begun.size());
+    paragraph->sentences.push_back({begin, begin + absl::StripTrailingAsciiWhitespace(begun).size()});
+    paragraph->text += text;
   }
-  passage->questions.push_back({entry["question"].get<std::string>(), {entry["answer"].get<std::string>()}, {}});
   return true;
 }
+
+// The sentence that a supporting fact names, or nothing.
+absl::optional<Passages::Part> FindFact(const std::string& title, const Json& number,
+                                        const std::vector<HotpotParagraph>& paragraphs,
+                                        const std::vector<size_t>& places) {
+  for (size_t i = 0; i < paragraphs.size(); ++i) {
+    const std::vector<ByteRange>& sentences = paragraphs[i].sentences;
+    if (paragraphs[i].title != title) continue;
+    if (!number.is_number_unsigned() || number.get<uint64_t>() >= sentences.size()) return absl::nullopt;
+    const ByteRange& sentence = sentences[number.get<uint64_t>()];
+    if (sentence.begin == sentence.end) return absl::nullopt;
+    return Passages::Part{places[i], sentence};
+  }
+  return absl::nullopt;
+}
+
+// `places`: of the entry's paragraphs among all passages. False where the facts are not of the format.
+bool ReadSupportingFacts(const Json& entry, const std::vector<HotpotParagraph>& paragraphs,
+                         const std::vector<size_t>& places, std::vector<Passages::Part>* gold) {
+  if (!entry.contains("supporting_facts")) return true;
+  const Json& facts = entry["supporting_facts"];
+  if (!facts.is_array()) return false;
+  bool all_found = true;
+  for (const Json& fact : facts) {
+    if (!fact.is_array() || fact.size() != 2 || !fact[0].is_string() || !fact[1].is_number_integer()) return false;
+    const auto part = FindFact(fact[0].get<std::string>(), fact[1], paragraphs, places);
+    all_found = all_found && part.has_value();
+    if (part.has_value() && std::count(gold->begin(), gold->end(), *part) == 0) gold->push_back(*part);
+  }
+  if (!all_found) gold->clear();
+  return true;
+}
+
+// Reads entries of HotpotQA's format into one set of passages.
+class HotpotReader {
+ public:
+  // -> the field that is not of the format, or null.
+  const char* Read(const Json& entry) {
+    if (!IsText(entry, "question")) return "question";
+    if (!IsText(entry, "answer") || entry["answer"] == "") return "answer";
+    if (!entry.contains("context") || !entry["context"].is_array() || entry["context"].empty()) return "context";
+    Passages::Question question{entry["question"].get<std::string>(), {entry["answer"].get<std::string>()}, {}, {}};
+    std::vector<HotpotParagraph> paragraphs;
+    std::vector<size_t> places;
+    for (const Json& json : entry["context"]) {
+      if (!ReadHotpotParagraph(json, &paragraphs.emplace_back())) return "context";
+      places.push_back(PlaceOf(paragraphs.back().text));
+    }
+    if (!ReadSupportingFacts(entry, paragraphs, places, &question.gold)) return "supporting_facts";
+    for (const size_t place : places) {
+      if (std::count(question.needed.begin(), question.needed.end(), place) == 0) question.needed.push_back(place);
+    }
+    passages_.questions.push_back(std::move(question));
+    return nullptr;
+  }
+
+  Passages Take() { return std::move(passages_); }
+
+ private:
+  size_t PlaceOf(const std::string& text) {
+    const auto [at, is_new] = places_.try_emplace(text, passages_.texts.size());
+    if (is_new) passages_.texts.push_back(text);
+    return at->second;
+  }
+
+  Passages passages_;
+  std::unordered_map<std::string, size_t> places_;  // of texts
+};
 
 // False where it is not of the format.
 bool ReadUserLine(const std::string& line, Sample* sample) {
@@ -57,15 +134,15 @@ bool ReadUserLine(const std::string& line, Sample* sample) {
 }
 
 // All of the prose, in pieces of whole sentences.
-std::vector<Passage> ProsePassages(const Prose& prose) {
-  std::vector<Passage> passages;
+std::vector<std::string> ProsePassages(const Prose& prose) {
+  std::vector<std::string> passages;
   int tokens = kFillerTokens;
   for (size_t i = 0; i < prose.sentences.size(); ++i) {
     if (tokens >= kFillerTokens) {
       passages.emplace_back();
       tokens = 0;
     }
-    std::string& text = passages.back().text;
+    std::string& text = passages.back();
     absl::StrAppend(&text, text.empty() ? "" : " ", prose.sentences[i]);
     tokens += prose.tokens[i];
   }
@@ -82,77 +159,86 @@ void AskPlainly(const char* task, int index, Sample* sample) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<Passage>> ReadSquadPassages(const std::string& path, double held_out) {
+absl::StatusOr<Passages> ReadSquadPassages(const std::string& path, double held_out) {
   ILRE_ASSIGN_OR_RETURN(const std::vector<SquadArticle> articles, ReadSquad(path));
   const auto cut = static_cast<size_t>(std::floor(static_cast<double>(articles.size()) * (1 - held_out)));
-  std::vector<Passage> passages;
+  Passages passages;
   for (size_t i = 0; i < articles.size(); ++i) {
     for (const SquadArticle::Paragraph& paragraph : articles[i].paragraphs) {
-      Passage& passage = passages.emplace_back();
-      passage.text = paragraph.context;
+      const size_t place = passages.texts.size();
+      passages.texts.push_back(paragraph.context);
       if (i < cut) continue;
-      for (const TextQuestion& question : paragraph.questions) {
-        const ByteRange answer = {question.answer_begin, question.answer_end};
-        passage.questions.push_back(
-            {question.question, {passage.text.substr(answer.begin, answer.end - answer.begin)}, answer});
+      for (const TextQuestion& asked : paragraph.questions) {
+        const ByteRange answer = {asked.answer_begin, asked.answer_end};
+        Passages::Question& question = passages.questions.emplace_back();
+        question = {asked.question, {paragraph.context.substr(answer.begin, answer.end - answer.begin)}, {place}, {}};
+        if (answer.end > answer.begin) question.gold.push_back({place, answer});
       }
     }
   }
   return passages;
 }
 
-absl::StatusOr<std::vector<Passage>> ReadHotpotPassages(const std::string& path) {
+absl::StatusOr<Passages> ReadHotpotPassages(const std::string& path) {
   ILRE_ASSIGN_OR_RETURN(const std::string content, ReadFile(path, kMaxFileBytes));
   const Json json = Json::parse(content, nullptr, /*allow_exceptions=*/false);
   if (!json.is_array() || json.empty()) {
     return errors::InvalidArgument(absl::StrCat(path, " is not a HotpotQA-format file: no list"));
   }
-  std::vector<Passage> passages;
-  for (const Json& entry : json) {
-    if (!ReadHotpotEntry(entry, &passages.emplace_back())) {
+  HotpotReader reader;
+  for (size_t i = 0; i < json.size(); ++i) {
+    if (const char* field = reader.Read(json[i])) {
       return errors::InvalidArgument(
-          absl::StrCat(path, " is not a HotpotQA-format file: entry ", passages.size(), " has a wrong form"));
+          absl::StrCat(path, " is not a HotpotQA-format file: entry ", i + 1, " has a wrong form: ", field));
     }
   }
-  return passages;
+  return reader.Take();
 }
 
-QuestionSet SquadQuestions(const Tokenizer& tokenizer, const std::vector<Passage>& passages, const Prose* prose,
-                           int max_tokens, uint64_t seed) {
+QuestionSet SquadQuestions(const Tokenizer& tokenizer, const Passages& passages, const Prose* prose, int max_tokens,
+                           uint64_t seed) {
+  struct Paragraph {
+    const std::string* text;
+    std::vector<const Passages::Question*> questions;
+  };
   Random random(seed);
-  std::vector<const Passage*> order;
-  for (const Passage& passage : passages) order.push_back(&passage);
+  std::vector<Paragraph> order;
+  for (const std::string& text : passages.texts) order.push_back({&text, {}});
+  for (const Passages::Question& question : passages.questions)
+    order[question.needed[0]].questions.push_back(&question);
   random.Shuffle(order);
-  std::stable_partition(order.begin(), order.end(), [](const Passage* p) { return !p->questions.empty(); });
-  std::vector<const Passage*> chosen;
+  std::stable_partition(order.begin(), order.end(), [](const Paragraph& p) { return !p.questions.empty(); });
+  std::vector<Paragraph> chosen;
   int tokens = 0;
-  const auto take = [&](const Passage& passage) {
-    tokens += CountTokens(tokenizer, passage.text) + kHeadingTokens;
-    if (passage.questions.empty() && tokens > max_tokens) return false;
-    chosen.push_back(&passage);
+  const auto take = [&](const Paragraph& paragraph) {
+    tokens += CountTokens(tokenizer, *paragraph.text) + kHeadingTokens;
+    if (paragraph.questions.empty() && tokens > max_tokens) return false;
+    chosen.push_back(paragraph);
     return true;
   };
   bool has_room = true;
-  for (size_t i = 0; i < order.size() && has_room; ++i) has_room = take(*order[i]);
-  std::vector<Passage> fillers;
+  for (size_t i = 0; i < order.size() && has_room; ++i) has_room = take(order[i]);
+  std::vector<std::string> fillers;
   if (has_room && prose != nullptr) fillers = ProsePassages(*prose);
   random.Shuffle(fillers);
-  for (size_t i = 0; i < fillers.size() && has_room; ++i) has_room = take(fillers[i]);
+  for (size_t i = 0; i < fillers.size() && has_room; ++i) has_room = take({&fillers[i], {}});
   random.Shuffle(chosen);
   QuestionSet set;
   for (size_t i = 0; i < chosen.size(); ++i) {
     absl::StrAppend(&set.document, "Document ", i + 1, ":\n");
     const uint64_t begin = set.document.size();
-    for (const Passage::Question& question : chosen[i]->questions) {
-      if (question.answer.end == question.answer.begin) continue;
+    for (const Passages::Question* question : chosen[i].questions) {
+      if (question->gold.empty()) continue;
       Sample& sample = set.samples.emplace_back();
       AskPlainly("squad", static_cast<int>(set.samples.size()) - 1, &sample);
       sample.length = max_tokens;
-      sample.question = question.question;
-      sample.answers = question.answers;
-      sample.gold = {{begin + question.answer.begin, begin + question.answer.end}};
+      sample.question = question->question;
+      sample.answers = question->answers;
+      for (const Passages::Part& part : question->gold) {
+        sample.gold.push_back({begin + part.bytes.begin, begin + part.bytes.end});
+      }
     }
-    absl::StrAppend(&set.document, chosen[i]->text, "\n\n");
+    absl::StrAppend(&set.document, *chosen[i].text, "\n\n");
     set.ends.push_back(set.document.size());
   }
   return set;

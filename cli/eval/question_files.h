@@ -13,11 +13,14 @@ namespace ilre::cli {
 
 // The paragraphs of a SQuAD-format file. Those of the last `held_out` share of its articles keep their questions, as
 // `calibrate` holds them out; the others have none. Errors: those of ReadSquad.
-absl::StatusOr<std::vector<Passage>> ReadSquadPassages(const std::string& path, double held_out);
+absl::StatusOr<Passages> ReadSquadPassages(const std::string& path, double held_out);
 
-// HotpotQA's format (Yang et al., 2018): a list of {question, answer, context: [[title, [sentence...]]...]}. Each entry
-// is one passage, all of its paragraphs, with its question. Errors name the entry.
-absl::StatusOr<std::vector<Passage>> ReadHotpotPassages(const std::string& path);
+// HotpotQA's format (Yang et al., 2018): a list of {question, answer, context: [[title, [sentence...]]...],
+// supporting_facts: [[title, sentence's number]...]}. As in RULER each paragraph, its title in a line of its own, is a
+// passage, once however many entries have it, and a question needs all of its entry's. The supporting facts are its
+// gold. Without any, or where one names no sentence of its entry, it has no gold: a share of the rest would say
+// nothing. Errors: INVALID_ARGUMENT naming the entry and its field for what is not of the format.
+absl::StatusOr<Passages> ReadHotpotPassages(const std::string& path);
 
 // Questions about one text, which is kept once for all of them.
 struct QuestionSet {
@@ -26,11 +29,11 @@ struct QuestionSet {
   std::vector<Sample> samples;  // without `document`
 };
 
-// One sample "squad" for each question with an answer in the text. The text: all passages with questions, and others up
-// to `max_tokens`, then pieces of `prose` (if any) of half a thousand tokens up to `max_tokens`; shuffled by the seed,
-// under headings.
-QuestionSet SquadQuestions(const Tokenizer& tokenizer, const std::vector<Passage>& passages, const Prose* prose,
-                           int max_tokens, uint64_t seed);
+// One sample "squad" for each question with gold; each needs one passage. The text: all passages with questions, and
+// others up to `max_tokens`, then pieces of `prose` (if any) of half a thousand tokens up to `max_tokens`; shuffled by
+// the seed, under headings.
+QuestionSet SquadQuestions(const Tokenizer& tokenizer, const Passages& passages, const Prose* prose, int max_tokens,
+                           uint64_t seed);
 
 // JSON lines {"document": text, "question": ..., "answers": [...]}: samples "questions". An answer that stands in the
 // text once has its place as gold. Errors name the line.

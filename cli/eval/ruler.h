@@ -16,14 +16,21 @@
 
 namespace ilre::cli {
 
-// A paragraph with questions about it, or without.
-struct Passage {
-  std::string text;
+// Paragraphs, and questions about them.
+struct Passages {
+  struct Part {
+    size_t passage = 0;  // place in `texts`
+    ByteRange bytes;     // within its text; not empty
+    friend bool operator==(const Part&, const Part&) = default;
+  };
   struct Question {
     std::string question;
     std::vector<std::string> answers;
-    ByteRange answer;  // of the first one, within `text`; empty where it is not a part of it
+    std::vector<size_t>
+        needed;              // passages that a document has to have for it: places in `texts`, one or more, each once
+    std::vector<Part> gold;  // of these: what the answer is made from; empty where that is not known
   };
+  std::vector<std::string> texts;
   std::vector<Question> questions;
 };
 
@@ -31,8 +38,8 @@ struct Passage {
 struct TaskSources {
   const Tokenizer* tokenizer = nullptr;
   const Prose* prose = nullptr;
-  const std::vector<Passage>* squad = nullptr;   // of qa_1; null: there is no such task
-  const std::vector<Passage>* hotpot = nullptr;  // of qa_2
+  const Passages* squad = nullptr;   // of qa_1; null: there is no such task
+  const Passages* hotpot = nullptr;  // of qa_2
 };
 
 // In RULER's order.

@@ -10,6 +10,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "cli/eval/question_files.h"
 #include "common/base/test_matchers.h"
 #include "common/model/checkpoint.h"
@@ -18,6 +19,7 @@
 namespace ilre::cli {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 const Tokenizer& TinyTokenizer() {
@@ -47,23 +49,42 @@ const Prose& MadeUpProse() {
   return *prose;
 }
 
-const std::vector<Passage>& Passages() {
-  static const auto* const passages = [] {
-    auto* made = new std::vector<Passage>;
-    for (int i = 0; i < 12; ++i) {
-      Passage& passage = made->emplace_back();
-      passage.text = absl::StrCat("Long ago there was town number ", i, ". Its mayor was Mr. ", Word(1000 + i), ".");
+std::string Town(size_t number) {
+  return absl::StrCat("Long ago there was town number ", number, ". Its mayor was Mr. ", Word(1000 + number), ".");
+}
+
+// Of the last three towns it is asked who ruled them.
+const Passages& Towns() {
+  static const auto* const towns = [] {
+    auto* made = new Passages;
+    for (size_t i = 0; i < 12; ++i) {
+      made->texts.push_back(Town(i));
+      if (i < 9) continue;
       const std::string answer = Word(1000 + i);
-      const uint64_t at = passage.text.find(answer);
-      if (i >= 9)
-        passage.questions.push_back({absl::StrCat("Who ruled town ", i, "?"), {answer}, {at, at + answer.size()}});
+      const uint64_t at = Town(i).find(answer);
+      const ByteRange bytes = {at, at + answer.size()};
+      made->questions.push_back({absl::StrCat("Who ruled town ", i, "?"), {answer}, {i}, {{i, bytes}}});
     }
     return made;
   }();
-  return *passages;
+  return *towns;
 }
 
-TaskSources Sources() { return {&TinyTokenizer(), &MadeUpProse(), &Passages(), &Passages()}; }
+// One question: it needs two towns, and the second sentence of each.
+const Passages& Neighbours() {
+  static const auto* const towns = [] {
+    auto* made = new Passages(Towns());
+    made->questions = {{"Who ruled towns 2 and 7?", {Word(1007)}, {7, 2}, {}}};
+    for (const size_t i : {size_t{7}, size_t{2}}) {
+      const std::string& text = made->texts[i];
+      made->questions[0].gold.push_back({i, {text.find("Its"), text.size()}});
+    }
+    return made;
+  }();
+  return *towns;
+}
+
+TaskSources Sources() { return {&TinyTokenizer(), &MadeUpProse(), &Towns(), &Neighbours()}; }
 
 size_t Count(const std::string& text, const std::string& part) {
   size_t count = 0;
@@ -137,9 +158,16 @@ TEST_P(RulerTest, GoldIsWhereItIsSaidToBe) {
         EXPECT_EQ(Count(sample.document, link), 1u);
         EXPECT_EQ(Count(sample.preamble, sample.answers[i]), 0u) << "the example gives nothing away";
       }
-    } else if (task == "qa_1" || task == "qa_2") {
+    } else if (task == "qa_1") {
       ASSERT_EQ(sample.gold.size(), 1u);
       EXPECT_EQ(TextOf(sample, sample.gold[0]), sample.answers[0]);
+    } else if (task == "qa_2") {
+      ASSERT_EQ(sample.gold.size(), 2u);
+      std::set<std::string> sentences;
+      for (const ByteRange& range : sample.gold) sentences.insert(TextOf(sample, range));
+      for (const int town : {1002, 1007}) {
+        EXPECT_EQ(sentences.count(absl::StrCat("Its mayor was Mr. ", Word(town), ".")), 1u);
+      }
     } else {
       EXPECT_TRUE(sample.gold.empty());
     }
@@ -186,6 +214,57 @@ TEST(RulerCountsTest, FrequentWordsAreThoseBehindTheDots) {
   std::sort(ranked.rbegin(), ranked.rend());
   EXPECT_EQ(ranked[0].second, "...");
   for (size_t i = 0; i < 3; ++i) EXPECT_EQ(ranked[i + 1].second, sample.answers[i]);
+}
+
+// The first words of each of a sample's documents.
+std::vector<std::string> Beginnings(const Sample& sample) {
+  std::vector<std::string> beginnings;
+  for (const auto document : absl::StrSplit(sample.document, "\n\n")) {
+    const std::vector<std::string> lines = absl::StrSplit(document, '\n');
+    EXPECT_EQ(lines[0], absl::StrCat("Document ", beginnings.size() + 1, ":"));
+    beginnings.push_back(std::string(absl::StripPrefix(lines[1], "Long ago there was ")).substr(0, 14));
+  }
+  return beginnings;
+}
+
+// Figures of one version are to be compared with another's.
+TEST(RulerQuestionsTest, Qa1IsAsInEarlierVersions) {
+  const Sample sample = *MakeRulerSample(Sources(), "qa_1", 2048, 3, 5);
+  EXPECT_EQ(sample.question, "Who ruled town 9?");
+  EXPECT_THAT(Beginnings(sample),
+              ElementsAre("town number 1.", "town number 5.", "town number 2.", "town number 0.", "town number 3.",
+                          "The wuecen and", "town number 7.", "town number 11", "town number 8.", "town number 6.",
+                          "The wllen and ", "The wibcen and", "town number 4.", "town number 9.", "town number 10"));
+}
+
+TEST(RulerQuestionsTest, EachParagraphThatIsNeededIsADocumentAmongTheOthers) {
+  std::set<std::pair<size_t, size_t>> places;
+  for (int index = 0; index < 8; ++index) {
+    const std::vector<std::string> documents = Beginnings(*MakeRulerSample(Sources(), "qa_2", 2048, index, 5));
+    EXPECT_GT(documents.size(), 12u) << "prose, too";
+    std::vector<size_t> needed;
+    for (const char* town : {"town number 7.", "town number 2."}) {
+      EXPECT_EQ(std::count(documents.begin(), documents.end(), town), 1) << "once";
+      needed.push_back(static_cast<size_t>(std::find(documents.begin(), documents.end(), town) - documents.begin()));
+    }
+    places.insert({needed[0], needed[1]});
+  }
+  EXPECT_GT(places.size(), 5u) << "in any order, and apart";
+}
+
+TEST(RulerQuestionsTest, WhatIsNeededIsThereHoweverShortTheText) {
+  Passages passages = Neighbours();
+  for (std::string& text : passages.texts) {
+    for (int i = 0; i < 3; ++i) text += MadeUpProse().sentences[0];
+  }
+  TaskSources sources = Sources();
+  sources.hotpot = &passages;
+  const Sample sample = *MakeRulerSample(sources, "qa_2", 640, 0, 1);
+  EXPECT_LT(Count(sample.document, "Document "), 12u);
+  for (const size_t town : {2, 7}) EXPECT_EQ(Count(sample.document, passages.texts[town]), 1u);
+  for (int i = 0; i < 10; ++i) passages.texts[2] += passages.texts[2];
+  EXPECT_THAT(MakeRulerSample(sources, "qa_2", 640, 0, 1),
+              StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("640 tokens is too short")));
 }
 
 TEST(RulerErrorsTest, WhatCannotBeMadeIsRefused) {
@@ -252,9 +331,10 @@ TEST(QuestionFilesTest, SquadHoldsTheLastArticlesOut) {
   }
   const auto passages = ReadSquadPassages(Write("squad.json", absl::StrCat("{\"data\": [", data, "]}")), 0.25);
   ASSERT_THAT(passages, IsOk());
-  ASSERT_EQ(passages->size(), 4u);
-  for (int i = 0; i < 4; ++i) EXPECT_EQ((*passages)[i].questions.size(), i == 3 ? 1u : 0u);
-  EXPECT_EQ((*passages)[3].questions[0].answers[0], "number 3");
+  EXPECT_EQ(passages->texts.size(), 4u);
+  ASSERT_EQ(passages->questions.size(), 1u);
+  EXPECT_THAT(passages->questions[0].needed, ElementsAre(3));
+  EXPECT_EQ(passages->questions[0].answers[0], "number 3");
   const QuestionSet set = SquadQuestions(TinyTokenizer(), *passages, nullptr, 1000, 1);
   const std::vector<Sample>& samples = set.samples;
   ASSERT_EQ(samples.size(), 1u);
@@ -265,9 +345,10 @@ TEST(QuestionFilesTest, SquadHoldsTheLastArticlesOut) {
 }
 
 TEST(QuestionFilesTest, ProseFillsTheTextAndParagraphsEndWhereTheySay) {
-  Passage passage{.text = "The mill is old. It stands by the river.", .questions = {{"Which?", {"old"}, {12, 15}}}};
+  const std::string mill = "The mill is old. It stands by the river.";
+  const Passages passages{{mill}, {{"Which?", {"old"}, {0}, {{0, {12, 15}}}}}};
   constexpr int kTokens = 20'000;
-  const QuestionSet set = SquadQuestions(TinyTokenizer(), {passage}, &MadeUpProse(), kTokens, 3);
+  const QuestionSet set = SquadQuestions(TinyTokenizer(), passages, &MadeUpProse(), kTokens, 3);
   const int tokens = CountTokens(TinyTokenizer(), set.document);
   EXPECT_LE(tokens, kTokens * 21 / 20);
   EXPECT_GE(tokens, kTokens * 3 / 4);
@@ -280,7 +361,7 @@ TEST(QuestionFilesTest, ProseFillsTheTextAndParagraphsEndWhereTheySay) {
     EXPECT_EQ(part.rfind(absl::StrCat("Document ", i + 1, ":\n"), 0), 0u) << part;
     texts.insert(part.substr(part.find('\n')));
     if (set.samples[0].gold[0].begin >= begin && set.samples[0].gold[0].end <= set.ends[i]) {
-      EXPECT_THAT(part, HasSubstr(passage.text));
+      EXPECT_THAT(part, HasSubstr(mill));
     }
     begin = set.ends[i];
   }
@@ -288,15 +369,73 @@ TEST(QuestionFilesTest, ProseFillsTheTextAndParagraphsEndWhereTheySay) {
   EXPECT_EQ(set.document.substr(set.samples[0].gold[0].begin, 3), "old");
 }
 
-TEST(QuestionFilesTest, Hotpot) {
-  const auto passages = ReadHotpotPassages(
-      Write("hotpot.json",
-            R"([{"question": "Q?", "answer": "yes", "context": [["A", ["One. ", "Two."]], ["B", ["Three."]]]}])"));
+// An entry of HotpotQA's format, with fields besides question and answer.
+std::string HotpotEntry(const std::string& fields) {
+  return absl::StrCat(R"({"question": "Q?", "answer": "yes", )", fields, "}");
+}
+
+constexpr char kContext[] = R"("context": [["A", ["One. ", " Two."]], ["B", ["Three.", " ", "\tFour. "]]])";
+
+absl::StatusOr<Passages> ReadHotpot(const std::string& entries) {
+  return ReadHotpotPassages(Write("hotpot.json", absl::StrCat("[", entries, "]")));
+}
+
+TEST(QuestionFilesTest, HotpotsParagraphsArePassages) {
+  const auto passages = ReadHotpot(absl::StrCat(
+      HotpotEntry(kContext), ",",
+      HotpotEntry(R"("context": [["A", ["New."]], ["B", ["Three. \tFour. "]], ["A", ["New."]], ["C", []]])")));
   ASSERT_THAT(passages, IsOk());
-  EXPECT_EQ((*passages)[0].text, "A\nOne. Two.\nB\nThree.");
-  EXPECT_EQ((*passages)[0].questions[0].answers[0], "yes");
-  for (const char* bad : {"{}", "[]", "[3]", R"([{"question": "Q?", "answer": "yes", "context": [["A"]]}])"}) {
-    EXPECT_THAT(ReadHotpotPassages(Write("bad.json", bad)), StatusIs(absl::StatusCode::kInvalidArgument));
+  EXPECT_THAT(passages->texts, ElementsAre("A\nOne.  Two.", "B\nThree. \tFour. ", "A\nNew.", "C\n")) << "each once";
+  ASSERT_EQ(passages->questions.size(), 2u);
+  EXPECT_THAT(passages->questions[0].needed, ElementsAre(0, 1));
+  EXPECT_THAT(passages->questions[1].needed, ElementsAre(2, 1, 3));
+  EXPECT_EQ(passages->questions[0].question, "Q?");
+  EXPECT_EQ(passages->questions[0].answers[0], "yes");
+  EXPECT_TRUE(passages->questions[0].gold.empty()) << "no supporting facts";
+}
+
+TEST(QuestionFilesTest, HotpotsSupportingFactsAreGold) {
+  const auto gold = [](const std::string& facts) {
+    std::vector<std::string> sentences;
+    const auto passages =
+        ReadHotpot(absl::StrCat(HotpotEntry(R"("context": [["B", ["Other."]]])"), ",",
+                                HotpotEntry(absl::StrCat(kContext, R"(, "supporting_facts": )", facts))));
+    EXPECT_THAT(passages, IsOk()) << facts;
+    if (!passages.ok()) return sentences;
+    for (const Passages::Part& part : passages->questions[1].gold) {
+      sentences.push_back(passages->texts[part.passage].substr(part.bytes.begin, part.bytes.end - part.bytes.begin));
+    }
+    return sentences;
+  };
+  EXPECT_THAT(gold(R"([["B", 2], ["A", 1], ["B", 2]])"), ElementsAre("Four.", "Two.")) << "of this entry, once";
+  for (const char* facts : {"[]", R"([["A", 2], ["B", 0]])", R"([["A", 0], ["B", -1]])", R"([["A", 0], ["C", 0]])",
+                            R"([["A", 0], ["B", 1]])", R"([["A", 18446744073709551615]])"}) {
+    EXPECT_THAT(gold(facts), ElementsAre()) << facts << ": not all can be named";
+  }
+}
+
+TEST(QuestionFilesTest, WhatIsNotOfHotpotsFormatIsRefused) {
+  for (const char* bad : {"{}", "[]", "3", "[", R"({"data": []})"}) {
+    EXPECT_THAT(ReadHotpotPassages(Write("bad.json", bad)),
+                StatusIs(absl::StatusCode::kInvalidArgument, HasSubstr("bad.json is not a HotpotQA-format file")));
+  }
+  const auto refused = [](const std::string& entry, const std::string& field) {
+    EXPECT_THAT(ReadHotpot(absl::StrCat(HotpotEntry(kContext), ",", entry)),
+                StatusIs(absl::StatusCode::kInvalidArgument,
+                         AllOf(HasSubstr("hotpot.json"), HasSubstr(absl::StrCat("entry 2 has a wrong form: ", field)))))
+        << entry;
+  };
+  refused("3", "question");
+  refused(R"({"question": 3, "answer": "yes"})", "question");
+  refused(R"({"question": "Q?"})", "answer");
+  refused(R"({"question": "Q?", "answer": ""})", "answer");  // any answer contains it
+  for (const char* context :
+       {"{}", "[]", R"([["A"]])", R"([["A", "One."]])", R"([["A", [1]]])", R"([[1, ["One."]]])"}) {
+    refused(HotpotEntry(absl::StrCat(R"("context": )", context)), "context");
+  }
+  refused(R"({"question": "Q?", "answer": "yes"})", "context");
+  for (const char* facts : {"null", "{}", "[3]", R"([["A"]])", R"([["A", "0"]])", R"([["A", 0.5]])", R"([[0, "A"]])"}) {
+    refused(HotpotEntry(absl::StrCat(kContext, R"(, "supporting_facts": )", facts)), "supporting_facts");
   }
 }
 
