@@ -254,7 +254,8 @@ void AddEval(CLI::App* app, const Settings& settings, EvalArguments* arguments, 
           "Ask all its held-out questions too, over one text of about so many tokens: its paragraphs, then prose")
       ->check(CLI::Range(1, 1 << 24));
   eval->add_flag("--collection", arguments->collection, "Each paragraph of that text is a document of its own");
-  eval->add_option("--hotpot", arguments->hotpot, "Questions of task qa_2: a HotpotQA-format file");
+  eval->add_option("--hotpot", arguments->hotpot,
+                   "Questions of task qa_2: a HotpotQA-format file, such as the source's bench/data/two_hop.json");
   eval->add_option("--questions", arguments->questions,
                    "Your own, one a line: {\"document\": text, \"question\": text, \"answers\": [text, ...]}");
   eval->add_option("--paper-profile", arguments->paper_profile, "Profile of mode paper");

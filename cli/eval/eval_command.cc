@@ -177,7 +177,9 @@ absl::Status RunEval(const Settings& settings, const EvalArguments& arguments) {
   if (!inputs.hotpot.texts.empty()) sources.hotpot = &inputs.hotpot;
   if (!arguments.lengths.empty() && arguments.tasks.empty()) {
     for (const std::string& task : RulerTasks()) {
-      if (!CanMake(sources, task)) std::fprintf(stderr, "ilre: without %s: no file of questions\n", task.c_str());
+      if (CanMake(sources, task)) continue;
+      std::fprintf(stderr, "ilre: without %s: no file of questions (%s)\n", task.c_str(),
+                   task == "qa_1" ? "--squad" : "--hotpot");
     }
   }
   ILRE_ASSIGN_OR_RETURN(const auto log,

@@ -51,17 +51,16 @@ bool ReadHotpotParagraph(const Json& json, HotpotParagraph* paragraph) {
   return true;
 }
 
-// The sentence that a supporting fact names, or nothing.
-absl::optional<Passages::Part> FindFact(const std::string& title, const Json& number,
+// The sentence that a supporting fact names, or nothing. `number`: what was negative is beyond the end of any
+// paragraph.
+absl::optional<Passages::Part> FindFact(const std::string& title, uint64_t number,
                                         const std::vector<HotpotParagraph>& paragraphs,
                                         const std::vector<size_t>& places) {
   for (size_t i = 0; i < paragraphs.size(); ++i) {
     const std::vector<ByteRange>& sentences = paragraphs[i].sentences;
     if (paragraphs[i].title != title) continue;
-    if (!number.is_number_unsigned() || number.get<uint64_t>() >= sentences.size()) return absl::nullopt;
-    const ByteRange& sentence = sentences[number.get<uint64_t>()];
-    if (sentence.begin == sentence.end) return absl::nullopt;
-    return Passages::Part{places[i], sentence};
+    if (number >= sentences.size() || sentences[number].begin == sentences[number].end) return absl::nullopt;
+    return Passages::Part{places[i], sentences[number]};
   }
   return absl::nullopt;
 }
@@ -75,7 +74,7 @@ bool ReadSupportingFacts(const Json& entry, const std::vector<HotpotParagraph>& 
   bool all_found = true;
   for (const Json& fact : facts) {
     if (!fact.is_array() || fact.size() != 2 || !fact[0].is_string() || !fact[1].is_number_integer()) return false;
-    const auto part = FindFact(fact[0].get<std::string>(), fact[1], paragraphs, places);
+    const auto part = FindFact(fact[0].get<std::string>(), fact[1].get<uint64_t>(), paragraphs, places);
     all_found = all_found && part.has_value();
     if (part.has_value() && std::count(gold->begin(), gold->end(), *part) == 0) gold->push_back(*part);
   }

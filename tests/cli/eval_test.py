@@ -9,7 +9,7 @@ import pathlib
 import sys
 import unittest
 
-from ilre_cli import Ilre, made_up_text
+from ilre_cli import ROOT, Ilre, made_up_text
 
 BINARY = ""
 TASKS = "niah_single_1,niah_multikey_2,vt,qa_1"
@@ -85,6 +85,20 @@ class EvalTest(unittest.TestCase):
         self.assertEqual(mixed.returncode, 1)
         self.assertIn("was begun with", mixed.stderr)
 
+    def test_two_hop_questions(self) -> None:
+        two_hop = ["--hotpot", str(ROOT / "bench/data/two_hop.json")]
+        arguments = [*self.inputs[:2], "--lengths", "2048", "--modes", "bm25", "--budget", "16,3000", "--recall-only"]
+        result = self.ilre.run("eval", "--output", "two", *arguments, *two_hop, "--tasks", "qa_2", "--samples", "6")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        results = self.results("two")
+        self.assertEqual(len(results), 12)
+        for r in results:
+            self.assertEqual(r["recalled"], 0 if r["budget"] == 16 else 1, "two sentences, somewhere in the text")
+        # Without a file the task is left out, which is said.
+        without = self.ilre.run("eval", "--output", "without", *arguments, "--samples", "1")
+        self.assertIn("without qa_2: no file of questions (--hotpot)", without.stderr)
+        self.assertNotIn("qa_2", {r["task"] for r in self.results("without")})
+
     def test_rivals_that_read_everything_keep_to_the_models_context(self) -> None:
         lines = [
             {"document": "The cat sleeps. The dog barks. " * count, "question": "Who?", "answers": ["cat"]} for count in (5, 100)
@@ -115,6 +129,7 @@ class EvalTest(unittest.TestCase):
             self.assertEqual(r["needles"], 1, "so little text is recalled whole")
 
     def test_wrong_use(self) -> None:
+        hotpot = self.ilre.file("hotpot.json", '[{"question": "Who?", "answer": "she", "context": []}]')
         for arguments, message in (
             (["--lengths", "4096", "--modes", "magic"], "no mode magic"),
             (["--lengths", "4096", "--tasks", "niah"], "no task niah"),
@@ -125,6 +140,7 @@ class EvalTest(unittest.TestCase):
             (["--lengths", "4096", "--modes", "snapkv", "--attention-layer", "99", *self.inputs], "no layer 99"),
             (["--questions", "/nowhere"], "/nowhere"),
             (["--lengths", "4096", "--tasks", "qa_2", *self.inputs], "--hotpot"),
+            (["--lengths", "4096", "--hotpot", hotpot, *self.inputs], "hotpot.json is not a HotpotQA-format file: entry 1"),
             (["--lengths", "4096", "--modes", "paper", *self.inputs], "--paper-profile"),
         ):
             with self.subTest(arguments=arguments):
