@@ -58,9 +58,11 @@ absl::StatusOr<std::vector<Document>> ChooseDocuments(const TaskSources& sources
 }  // namespace
 
 absl::Status MakeQuestion(const TaskSources& sources, Random* random, Sample* sample) {
-  const Passages& passages = sample->task == "qa_1" ? *sources.squad : *sources.hotpot;
+  const bool is_drawn = sample->task == "qa_1";  // qa_2 asks one after the other, as RULER does: fewer come twice
+  const Passages& passages = is_drawn ? *sources.squad : *sources.hotpot;
   if (passages.questions.empty()) return errors::InvalidArgument("the file of questions has none");
-  const Passages::Question& question = random->Pick(passages.questions);
+  const size_t next = static_cast<size_t>(sample->index) % passages.questions.size();
+  const Passages::Question& question = is_drawn ? random->Pick(passages.questions) : passages.questions[next];
   sample->question = question.question;
   sample->instruction =
       "Answer the question based on the given documents. Only give me the answer and do not output any other words.";

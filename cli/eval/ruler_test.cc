@@ -252,6 +252,18 @@ TEST(RulerQuestionsTest, EachParagraphThatIsNeededIsADocumentAmongTheOthers) {
   EXPECT_GT(places.size(), 5u) << "in any order, and apart";
 }
 
+TEST(RulerQuestionsTest, Qa2AsksAllQuestionsBeforeOneComesAgain) {
+  Passages passages = Neighbours();
+  for (int i = 1; i < 3; ++i) passages.questions.push_back({absl::StrCat("Question ", i, "?"), {"x"}, {0}, {}});
+  TaskSources sources = Sources();
+  sources.hotpot = &passages;
+  for (int index = 0; index < 7; ++index) {
+    const Sample sample = *MakeRulerSample(sources, "qa_2", 2048, index, 5);
+    EXPECT_EQ(sample.question, passages.questions[index % 3].question);
+    EXPECT_EQ(sample.gold.empty(), index % 3 != 0) << "nothing was named";
+  }
+}
+
 TEST(RulerQuestionsTest, WhatIsNeededIsThereHoweverShortTheText) {
   Passages passages = Neighbours();
   for (std::string& text : passages.texts) {
