@@ -22,11 +22,14 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr uint64_t kMaxFileBytes = uint64_t{1} << 30;
+constexpr size_t kMaxParts = 1000;  // paragraphs and facts of a HotpotQA entry, which has 10 and a few
 constexpr int kAnswerTokens = 32, kHeadingTokens = 8, kFillerTokens = 500;
 
 bool IsText(const Json& object, const char* field) {
   return object.is_object() && object.contains(field) && object[field].is_string();
 }
+
+bool IsShortList(const Json& json) { return json.is_array() && json.size() <= kMaxParts; }
 
 // A paragraph of HotpotQA's format.
 struct HotpotParagraph {
@@ -70,7 +73,7 @@ bool ReadSupportingFacts(const Json& entry, const std::vector<HotpotParagraph>& 
                          const std::vector<size_t>& places, std::vector<Passages::Part>* gold) {
   if (!entry.contains("supporting_facts")) return true;
   const Json& facts = entry["supporting_facts"];
-  if (!facts.is_array()) return false;
+  if (!IsShortList(facts)) return false;
   bool all_found = true;
   for (const Json& fact : facts) {
     if (!fact.is_array() || fact.size() != 2 || !fact[0].is_string() || !fact[1].is_number_integer()) return false;
@@ -89,7 +92,7 @@ class HotpotReader {
   const char* Read(const Json& entry) {
     if (!IsText(entry, "question")) return "question";
     if (!IsText(entry, "answer") || entry["answer"] == "") return "answer";
-    if (!entry.contains("context") || !entry["context"].is_array() || entry["context"].empty()) return "context";
+    if (!entry.contains("context") || !IsShortList(entry["context"]) || entry["context"].empty()) return "context";
     Passages::Question question{entry["question"].get<std::string>(), {entry["answer"].get<std::string>()}, {}, {}};
     std::vector<HotpotParagraph> paragraphs;
     std::vector<size_t> places;

@@ -19,7 +19,8 @@ absl::StatusOr<Passages> ReadSquadPassages(const std::string& path, double held_
 // supporting_facts: [[title, sentence's number]...]}. As in RULER each paragraph, its title in a line of its own, is a
 // passage, once however many entries have it, and a question needs all of its entry's. The supporting facts are its
 // gold. Without any, or where one names no sentence of its entry, it has no gold: a share of the rest would say
-// nothing. Errors: INVALID_ARGUMENT naming the entry and its field for what is not of the format.
+// nothing. Errors: INVALID_ARGUMENT naming the entry and its field for what is not of the format, or has more than a
+// thousand paragraphs or facts.
 absl::StatusOr<Passages> ReadHotpotPassages(const std::string& path);
 
 // Questions about one text, which is kept once for all of them.

@@ -159,6 +159,13 @@ TEST(QuestionFilesTest, WhatIsNotOfHotpotsFormatIsRefused) {
   for (const char* facts : {"null", "{}", "[3]", R"([["A"]])", R"([["A", "0"]])", R"([["A", 0.5]])", R"([[0, "A"]])"}) {
     refused(HotpotEntry(absl::StrCat(kContext, R"(, "supporting_facts": )", facts)), "supporting_facts");
   }
+  std::string facts = R"(["A", 0])", paragraphs = R"(["A", ["One."]])";
+  for (int i = 0; i < 1000; ++i) {
+    absl::StrAppend(&facts, R"(, ["A", 0])");
+    absl::StrAppend(&paragraphs, R"(, ["A", ["One."]])");
+  }
+  refused(HotpotEntry(absl::StrCat(R"("context": [)", paragraphs, "]")), "context");
+  refused(HotpotEntry(absl::StrCat(kContext, R"(, "supporting_facts": [)", facts, "]")), "supporting_facts");
 }
 
 }  // namespace
