@@ -200,6 +200,9 @@ void AddCalibrate(CLI::App* app, const Settings& settings, CalibrateArguments* a
   calibrate->add_option("--needle-texts", arguments->needle_texts, "Generated texts of facts to learn from as well")
       ->capture_default_str()
       ->check(CLI::Range(0, 1000));
+  calibrate->add_option("--probe-weight", arguments->probe_weight, "Of a probe in the scores; a pooled head has 1")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1000.0));
   calibrate->add_option("--lexical-weight", arguments->lexical_weight,
                         "Of BM25 in the scores [0.7; with a pooled head 6]");
   calibrate->add_option("--lexical-power", arguments->lexical_power,

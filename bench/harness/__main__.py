@@ -23,6 +23,7 @@ def parse_arguments(sections: list[str]) -> argparse.Namespace:
     parser.add_argument("--minilm", metavar="FOLDER", help="all-MiniLM-L6-v2, to compare with in sections questions, paraphrases, comparison")
     parser.add_argument("--question-tokens", type=int, metavar="N", help="of the text in sections questions and paraphrases, filled up with prose [paragraphs alone]")
     parser.add_argument("--compare", nargs="*", metavar="PROFILE", help="with the engine's own in section comparison [best and paper]")
+    parser.add_argument("--samples", type=int, default=5, metavar="N", help="of a task in section comparison [%(default)s]")
     parser.add_argument("--packages", metavar="FOLDER", help="Debian's debian-reference-{ja,zh-cn}, unpacked, for section kinds")
     parser.add_argument("--kinds", nargs="+", choices=kinds.KINDS, metavar="KIND", help=f"of section kinds: {', '.join(kinds.KINDS)}")
     parser.add_argument("--lengths", type=int, nargs="+", metavar="TOKENS", help="in section needles [all]")
@@ -45,7 +46,7 @@ def main() -> int:
         "needles": lambda: needles.measure(*common, arguments.lengths),
         "questions": lambda: questions.measure(*common, about_paragraphs),
         "paraphrases": lambda: questions.measure_paraphrases(*common, about_paragraphs),
-        "comparison": lambda: comparison.measure(*common, about_paragraphs, arguments.compare),
+        "comparison": lambda: comparison.measure(*common, about_paragraphs, arguments.compare, arguments.samples),
         "kinds": lambda: kinds.measure(*common, arguments.packages, arguments.kinds),
         "million": lambda: million.measure(*common),
         "llama": lambda: against_llama.measure(*common, arguments.model),

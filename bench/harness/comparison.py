@@ -140,6 +140,7 @@ def measure(
     quick: bool,
     options: questions.Options,
     profiles: Sequence[str] | None,
+    samples_per_task: int,
 ) -> None:
     """profiles: further ones to compare with the engine's own [`best` and the published method's]."""
     if options.squad is None or not questions.can_run(report, "comparison", options):
@@ -160,6 +161,6 @@ def measure(
         samples = [
             tasks.make(name, seed, LENGTH // (8 if quick else 1), prose.sentences()[:SENTENCES], estimate)
             for name in names
-            for seed in range(1 if quick else 5)
+            for seed in range(1 if quick else samples_per_task)
         ]
         comparison.needles(samples, contenders)

@@ -12,7 +12,7 @@ import unittest
 import zlib
 from typing import Any, Callable
 
-from harness import comparison, ilre, kill, kinds, needles, paraphrases, pieces, report, rivals, squad, tasks
+from harness import comparison, folds, ilre, kill, kinds, needles, paraphrases, pieces, report, rivals, squad, tasks
 
 PROSE = [f"Sentence number {i} of a long and quiet story ends here." for i in range(500)]
 
@@ -146,6 +146,16 @@ class SquadTest(unittest.TestCase):
         across = squad.Question("", [], 45, 60)
         self.assertEqual(squad.share_recalled(within, segments, set(range(10, 15))), 0.5)
         self.assertEqual(squad.share_recalled(across, segments, set(range(10, 20))), 0.5)
+
+
+class FoldsTest(unittest.TestCase):
+    def test_every_article_is_held_out_once(self) -> None:
+        content: dict[str, object] = {"version": "1", "data": list(range(8))}
+        files = [folds.rotated(content, fold) for fold in range(folds.FOLDS)]
+        self.assertEqual([file["data"][6:] for file in files], [[0, 1], [2, 3], [4, 5], [6, 7]])  # type: ignore[index]
+        self.assertEqual(files[-1], content)
+        for file in files:
+            self.assertEqual(sorted(file["data"]), content["data"])  # type: ignore[call-overload]
 
 
 class RivalsTest(unittest.TestCase):

@@ -46,8 +46,8 @@ class Measured:
 def measure(report: Report, engine: Engine, scratch: str | None, quick: bool, options: Options) -> None:
     if options.squad is None or not can_run(report, "questions", options):
         return
-    measured = _measure(engine, scratch, quick, squad.read(pathlib.Path(options.squad)), options)
-    _report_rivals(report, "questions", measured)
+    measured = measure_shares(engine, scratch, quick, squad.read(pathlib.Path(options.squad)), options)
+    report_rivals(report, "questions", measured.ours, measured.rivals)
     for budget in BUDGETS:
         least = round(statistics.fmean(measured.rivals["bm25"][budget]) - ALLOWANCE, 4)
         ours = measured.ours[budget]
@@ -64,8 +64,8 @@ def measure_paraphrases(report: Report, engine: Engine, scratch: str | None, qui
     except paraphrases.ParaphraseError as error:
         report.skip("paraphrases", str(error))
         return
-    measured = _measure(engine, scratch, quick, parts, options)
-    _report_rivals(report, "paraphrases", measured)
+    measured = measure_shares(engine, scratch, quick, parts, options)
+    report_rivals(report, "paraphrases", measured.ours, measured.rivals)
     for budget in BUDGETS:
         name, mean = f"paraphrases.recall_{budget}", statistics.fmean(measured.ours[budget])
         rest = {"n": len(measured.ours[budget]), "details": _details(measured, budget)}
@@ -93,7 +93,7 @@ def make_document(parts: Parts, num_tokens: int | None) -> tuple[str, list[squad
     return squad.make_document(*parts, (num_tokens or DOCUMENT_TOKENS) * BYTES_PER_TOKEN, SEED, filler)
 
 
-def _measure(engine: Engine, scratch: str | None, quick: bool, parts: Parts, options: Options) -> Measured:
+def measure_shares(engine: Engine, scratch: str | None, quick: bool, parts: Parts, options: Options) -> Measured:
     document, questions = make_document(parts, DOCUMENT_TOKENS // 4 if quick else options.num_tokens)
     questions = questions[:20] if quick else questions
     with Store(engine, scratch) as store:
@@ -132,10 +132,11 @@ def recalled_by_scores(
     return shares
 
 
-def _report_rivals(report: Report, section: str, measured: Measured) -> None:
-    for name, by_budget in measured.rivals.items():
+def report_rivals(report: Report, section: str, ours: Shares, rivals_shares: dict[str, Shares]) -> None:
+    """Each rival's recall, and how much more ours is, in pairs."""
+    for name, by_budget in rivals_shares.items():
         for budget, rival in by_budget.items():
-            difference = [a - b for a, b in zip(measured.ours[budget], rival)]
+            difference = [a - b for a, b in zip(ours[budget], rival)]
             details = {"interval_95": bootstrap_interval(rival), "ours_less_it": round(statistics.fmean(difference), 4)}
             details["ours_less_it_interval_95"] = bootstrap_interval(difference)
             report.note(f"{section}.{name}_{budget}", statistics.fmean(rival), n=len(rival), details=details)

@@ -27,6 +27,9 @@ std::string PrefixText(const Tokenizer& tokenizer, const ChatTemplate& chat) {
 }  // namespace
 
 void SetWeights(const CalibrateArguments& arguments, bool pooled, RetrievalProfile* profile) {
+  for (RetrievalHead& head : profile->heads) {
+    if (head.kind == RetrievalHead::Kind::kProbe) head.weight = arguments.probe_weight;
+  }
   profile->lexical.weight = arguments.lexical_weight.value_or(pooled ? 6 : 0.7f);
   profile->lexical.power = arguments.lexical_power.value_or(pooled ? 3 : 1);
   profile->neighbour_weight = arguments.neighbour_weight.value_or(pooled ? 0.4f : 0.3f);

@@ -30,7 +30,8 @@ struct CalibrateArguments {
   PooledTrainingOptions pooled;
   // Where they are not given: 0.7, 1 and 0.3 without a pooled head, 6, 3 and 0.4 with one (docs/quality.md).
   std::optional<float> lexical_weight, lexical_power, neighbour_weight;
-  int max_looks = 4;  // of the second look
+  float probe_weight = 1;  // of each probe's scores
+  int max_looks = 4;       // of the second look
 
   bool heads = false;
   std::vector<int> lengths = {4096, 8192};  // tokens of the texts that heads are tried on

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "cli/calibrate/base_profile.h"
 #include "cli/calibrate/early_stopping.h"
 #include "cli/calibrate/head_texts.h"
 #include "cli/calibrate/held_out_recall.h"
@@ -281,6 +282,22 @@ TEST(TrainingTest, ATrainedPooledHeadIsTheEnginesAndIsKept) {
   }
   options.dim = 33;
   EXPECT_THAT(TrainPooled(data, {0, 2}, options, nullptr).status().message(), HasSubstr("at most"));
+}
+
+TEST(BaseProfileTest, WeightsAreThoseAskedForOrTheDefaults) {
+  RetrievalProfile profile;
+  profile.heads.resize(2);
+  profile.heads[1].kind = RetrievalHead::Kind::kPooled;
+  CalibrateArguments arguments;
+  SetWeights(arguments, /*pooled=*/true, &profile);
+  EXPECT_EQ(profile.heads[0].weight, 1);
+  EXPECT_EQ(profile.lexical.weight, 6);
+  arguments.probe_weight = 0.3f;
+  arguments.lexical_weight = 1;
+  SetWeights(arguments, /*pooled=*/true, &profile);
+  EXPECT_EQ(profile.heads[0].weight, 0.3f);
+  EXPECT_EQ(profile.heads[1].weight, 1);
+  EXPECT_EQ(profile.lexical.weight, 1);
 }
 
 TEST(TrainPageTest, CostsCountPartsOfSegmentsInBlocks) {
