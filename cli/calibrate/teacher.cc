@@ -5,7 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "cli/calibrate/content_digest.h"
+#include "cli/content_digest.h"
 #include "cli/json_output.h"
 #include "common/base/errors.h"
 #include "common/base/file.h"

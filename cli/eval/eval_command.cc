@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "cli/content_digest.h"
 #include "cli/eval/eval_report.h"
 #include "cli/eval/evaluator.h"
 #include "cli/eval/prose.h"
@@ -16,6 +17,7 @@
 #include "cli/eval/result_log.h"
 #include "cli/eval/ruler.h"
 #include "cli/interrupt.h"
+#include "cli/json_output.h"
 #include "common/base/errors.h"
 #include "common/base/file.h"
 #include "common/base/status_macros.h"
@@ -127,6 +129,25 @@ std::vector<Job> PlanJobs(const EvalArguments& arguments, const Inputs& inputs, 
   return jobs;
 }
 
+// What results depend on beside their keys, in one line.
+absl::StatusOr<std::string> LogSettings(const Settings& settings, const EvalArguments& arguments,
+                                        const Evaluator& evaluator) {
+  ILRE_ASSIGN_OR_RETURN(const std::string profile, ProfilePath(settings, evaluator.model_fingerprint()));
+  Json line = {{"model_and_profile", evaluator.Fingerprint()}, {"seed", arguments.seed}};
+  const std::pair<const char*, std::string> files[] = {{"profile", profile},
+                                                       {"squad", arguments.squad},
+                                                       {"hotpot", arguments.hotpot},
+                                                       {"questions", arguments.questions},
+                                                       {"prose", arguments.prose}};
+  for (const auto& [name, path] : files) {
+    if (path.empty()) continue;
+    ILRE_ASSIGN_OR_RETURN(line[name], FileDigest(path));
+  }
+  if (!arguments.squad.empty()) line["holdout"] = arguments.holdout;
+  if (arguments.collection) line["collection"] = true;
+  return DumpLine(line);
+}
+
 // Answers what the log does not have yet.
 absl::Status RunJobs(const EvalArguments& arguments, const std::vector<Job>& jobs, Evaluator* evaluator,
                      ResultLog* log) {
@@ -182,11 +203,9 @@ absl::Status RunEval(const Settings& settings, const EvalArguments& arguments) {
                    task == "qa_1" ? "--squad" : "--hotpot");
     }
   }
+  ILRE_ASSIGN_OR_RETURN(const std::string log_settings, LogSettings(settings, arguments, *evaluator));
   ILRE_ASSIGN_OR_RETURN(const auto log,
-                        ResultLog::Open(absl::StrCat(arguments.output, "/results.jsonl"),
-                                        absl::StrCat("{\"model_and_profile\": \"", evaluator->Fingerprint(),
-                                                     "\", \"seed\": ", arguments.seed,
-                                                     arguments.collection ? ", \"collection\": true" : "", "}")));
+                        ResultLog::Open(absl::StrCat(arguments.output, "/results.jsonl"), log_settings));
   const std::vector<Job> jobs = PlanJobs(arguments, inputs, sources, evaluator->tokenizer());
   const absl::Status status = RunJobs(arguments, jobs, evaluator.get(), log.get());
   if (!log->results().empty()) {  // what is known so far, also where it ends early

@@ -46,7 +46,8 @@ class Evaluator {
   absl::StatusOr<absl::optional<EvalResult>> Evaluate(const Sample& sample, const std::string& mode, int budget);
 
   const Tokenizer& tokenizer() const { return *model_.tokenizer; }
-  // What results depend on beside sample and mode.
+  const std::string& model_fingerprint() const { return model_.checkpoint->fingerprint(); }
+  // Of the model, of what is stored of a document, and of what is measured.
   std::string Fingerprint() const;
 
  private:

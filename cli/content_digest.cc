@@ -1,4 +1,4 @@
-#include "cli/calibrate/content_digest.h"
+#include "cli/content_digest.h"
 
 #include <xxhash.h>
 
