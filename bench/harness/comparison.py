@@ -17,7 +17,6 @@ from harness.report import Report, bootstrap_interval, progress
 
 LENGTH = 32_768  # tokens of a text of needles
 SENTENCES = 1_600  # of prose that needles are hidden in, always the same, so that a model of sentences reads it once
-CHAIN = "vt"
 
 Spans = list[dict[str, Any]]  # as `ilre ask --json` has them
 
@@ -59,8 +58,7 @@ class Comparison:
     """Gathers what each contender recalled."""
 
     def __init__(self, report: Report, scratch: str | None, minilm_folder: str | None) -> None:
-        self._report, self._scratch = report, scratch
-        self._rivals = rivals.Rivals(minilm_folder)
+        self._report, self._scratch, self._minilm_folder = report, scratch, minilm_folder
 
     def questions(self, section: str, parts: questions.Parts, contenders: Sequence[Contenders], quick: bool) -> None:
         document, asked = questions.make_document(parts, questions.DOCUMENT_TOKENS // (4 if quick else 1))
@@ -77,15 +75,15 @@ class Comparison:
             self._note(section, name, questions.recalled_by_scores(scores, asked, segments))
 
     def needles(self, samples: Sequence[tasks.Sample], contenders: Sequence[Contenders]) -> None:
-        segments: dict[int, list[squad.Segment]] = {}
+        segments: list[list[squad.Segment]] = []  # of each sample, the same for all contenders
         for contender in contenders:
             with Store(contender.engine, self._scratch) as store:
-                for i, sample in enumerate(samples):
-                    tokens = store.ingest(f"sample-{i}", sample.document).tokens
-                    segments[i] = segments.get(i) or store.segments(f"sample-{i}")
-                    progress(f"needles: {i + 1}/{len(samples)} {sample.task}: {tokens} tokens")
-                for name, engine in contender.modes.items():
-                    self._note_needles(name, samples, {b: _ask(store, engine, samples, b) for b in BUDGETS})
+                names = needles.read_all(store, samples)
+                segments = segments or [store.segments(name) for name in names]
+                for mode, engine in contender.modes.items():
+                    asked = {b: needles.ask_all(store, samples, b, max_tokens=0, engine=engine) for b in BUDGETS}
+                    chosen = {b: [answer["spans"] for answer in answers] for b, answers in asked.items()}
+                    self._note_needles(mode, samples, chosen)
         scores = [self._score([sample.question], segments[i]) for i, sample in enumerate(samples)]
         for name in scores[0]:
             rows = [by_name[name][0] for by_name in scores]
@@ -93,7 +91,7 @@ class Comparison:
             self._note_needles(name, samples, chosen)
 
     def _score(self, asked: Sequence[str], segments: Sequence[squad.Segment]) -> dict[str, rivals.Scores]:
-        return self._rivals.score(asked, segments) | {"window": rivals.window(asked, segments)}
+        return rivals.score(asked, segments, self._minilm_folder) | {"window": rivals.window(asked, segments)}
 
     def _note_needles(self, name: str, samples: Sequence[tasks.Sample], chosen: dict[int, list[Spans]]) -> None:
         """chosen: by budget, of each sample."""
@@ -101,7 +99,7 @@ class Comparison:
         for budget, of_samples in chosen.items():
             for sample, spans in zip(samples, of_samples):
                 hits = [needles.is_recalled(needle, spans) for needle in sample.needles]
-                if sample.task == CHAIN:
+                if sample.task == tasks.CHAIN_TASK:
                     found["chains"][budget].append(float(all(hits)))
                 else:
                     found["needles"][budget].append(statistics.fmean(hits))
@@ -114,18 +112,9 @@ class Comparison:
             self._report.note(f"{section}.{name}_{budget}", statistics.fmean(values), n=len(values), details=details)
 
 
-def _ask(store: Store, engine: Engine, samples: Sequence[tasks.Sample], budget: int) -> list[Spans]:
-    questions_of_samples = (
-        {"documents": [f"sample-{i}"], "question": sample.question, "budget": budget, "max_tokens": 0}
-        for i, sample in enumerate(samples)
-    )
-    return [answer["spans"] for answer in store.ask_batch_measured(questions_of_samples, engine)[0]]
-
-
 def _best(row: Sequence[float], segments: Sequence[squad.Segment], budget: int) -> Spans:
     """The segments of the best scores that fit."""
-    order = sorted(range(len(segments)), key=lambda index: -row[index])
-    taken = squad.fill(order, segments, budget)
+    taken = squad.fill(squad.ranking(row), segments, budget)
     return [
         {"byte_begin": segment.byte_begin, "byte_end": segment.byte_end, "in_prompt": True}
         for segment in segments
@@ -157,7 +146,7 @@ def measure(
         comparison = Comparison(report, scratch, options.minilm)
         comparison.questions("questions", squad.read(file), contenders, quick)
         comparison.questions("paraphrases", paraphrases.paragraphs(file, "test"), contenders, quick)
-        names = ["niah_single_2", CHAIN] if quick else [*tasks.NEEDLE_TASKS, CHAIN]
+        names = ["niah_single_2", tasks.CHAIN_TASK] if quick else [*tasks.NEEDLE_TASKS, tasks.CHAIN_TASK]
         samples = [
             tasks.make(name, seed, LENGTH // (8 if quick else 1), prose.sentences()[:SENTENCES], estimate)
             for name in names

@@ -67,9 +67,9 @@ def main() -> None:
             ours[budget] += measured.ours[budget]
             for name, shares in measured.rivals.items():
                 rivals.setdefault(name, {}).setdefault(budget, []).extend(shares[budget])
-    for budget, shares in ours.items():
-        details = {"interval_95": bootstrap_interval(shares)}
-        report.note(f"folds.recall_{budget}", statistics.fmean(shares), n=len(shares), details=details)
+    for budget, values in ours.items():
+        details = {"interval_95": bootstrap_interval(values)}
+        report.note(f"folds.recall_{budget}", statistics.fmean(values), n=len(values), details=details)
     questions.report_rivals(report, "folds", ours, rivals)
 
 

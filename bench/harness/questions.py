@@ -101,7 +101,7 @@ def measure_shares(engine: Engine, scratch: str | None, quick: bool, parts: Part
         progress(f"{len(questions)} questions about {tokens} tokens")
         segments = store.segments("paragraphs")
         ours = recalled_by_engine(store, questions, segments)
-    scores = rivals.Rivals(options.minilm).score([question.text for question in questions], segments)
+    scores = rivals.score([question.text for question in questions], segments, options.minilm)
     others = {name: recalled_by_scores(rows, questions, segments) for name, rows in scores.items()}
     return Measured(tokens, len(segments), ours, others)
 
@@ -125,7 +125,7 @@ def recalled_by_scores(
 ) -> Shares:
     shares: Shares = {budget: [] for budget in BUDGETS}
     for question, row in zip(questions, scores):
-        order = sorted(range(len(segments)), key=lambda index: -row[index])
+        order = squad.ranking(row)
         for budget in BUDGETS:
             recalled = squad.fill(order, segments, budget)
             shares[budget].append(squad.share_recalled(question, segments, recalled))
@@ -147,10 +147,7 @@ def _details(measured: Measured, budget: int) -> dict[str, Any]:
     return {
         "document_tokens": measured.document_tokens,
         "segments": measured.segments,
-        "bm25": round(statistics.fmean(bm25), 4),
         "interval_95": bootstrap_interval(ours),
-        "bm25_interval_95": bootstrap_interval(bm25),
-        "difference_interval_95": bootstrap_interval([a - b for a, b in zip(ours, bm25)]),
         "whole": round(statistics.fmean(share == 1 for share in ours), 4),
         "bm25_whole": round(statistics.fmean(share == 1 for share in bm25), 4),
     }

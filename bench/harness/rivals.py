@@ -1,6 +1,7 @@
 """Ways to choose segments that need no retrieval profile: the document's ends, words, and a sentence-embedding model
 (plain RAG), alone and fused with words."""
 
+import functools
 import pathlib
 from typing import Sequence
 
@@ -18,30 +19,31 @@ def missing_package() -> str | None:
     return None
 
 
-class Rivals:
-    """Without a folder of all-MiniLM-L6-v2 those that need it are left out."""
+# One for all sections: they ask about much the same text, and reading it is what takes long.
+@functools.cache
+def _sentence_vectors(folder: str) -> minilm.SentenceVectors:
+    return minilm.SentenceVectors(pathlib.Path(folder))
 
-    def __init__(self, minilm_folder: str | None) -> None:
-        self._vectors = minilm.SentenceVectors(pathlib.Path(minilm_folder)) if minilm_folder else None
 
-    def score(self, questions: Sequence[str], segments: Sequence[squad.Segment]) -> dict[str, Scores]:
-        """By name, for segments in the document's order."""
-        from rank_bm25 import BM25Okapi  # pylint: disable=import-outside-toplevel
+def score(questions: Sequence[str], segments: Sequence[squad.Segment], minilm_folder: str | None) -> dict[str, Scores]:
+    """By name, for segments in the document's order. Without a folder of all-MiniLM-L6-v2 those that need it are left out."""
+    from rank_bm25 import BM25Okapi  # pylint: disable=import-outside-toplevel
 
-        texts = [segment.text for segment in segments]
-        bm25 = BM25Okapi([squad.words(text) for text in texts])
-        by_words = [bm25.get_scores(squad.words(question)).tolist() for question in questions]
-        scores = {"bm25": by_words}
-        if self._vectors is None:
-            return scores
-        asked = self._vectors.encode(questions)
-        alone = (asked @ self._vectors.encode(texts).T).tolist()
-        near = (asked @ self._vectors.encode(minilm.with_neighbours(texts)).T).tolist()
-        fused = [
-            [cosine + words / max(1e-6, max(row_words)) for cosine, words in zip(row, row_words)]
-            for row, row_words in zip(alone, by_words)
-        ]
-        return scores | {"minilm": alone, "minilm_neighbours": near, "minilm_and_bm25": fused}
+    texts = [segment.text for segment in segments]
+    bm25 = BM25Okapi([squad.words(text) for text in texts])
+    by_words = [bm25.get_scores(squad.words(question)).tolist() for question in questions]
+    scores = {"bm25": by_words}
+    if minilm_folder is None:
+        return scores
+    vectors = _sentence_vectors(minilm_folder)
+    asked = vectors.encode(questions)
+    alone = (asked @ vectors.encode(texts).T).tolist()
+    near = (asked @ vectors.encode(minilm.with_neighbours(texts)).T).tolist()
+    fused = [
+        [cosine + words / max(1e-6, max(row_words)) for cosine, words in zip(row, row_words)]
+        for row, row_words in zip(alone, by_words)
+    ]
+    return scores | {"minilm": alone, "minilm_neighbours": near, "minilm_and_bm25": fused}
 
 
 def window(questions: Sequence[str], segments: Sequence[squad.Segment]) -> Scores:

@@ -93,6 +93,11 @@ def words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
+def ranking(scores: Sequence[float]) -> list[int]:
+    """Places in descending order of score, the earlier first among equals."""
+    return sorted(range(len(scores)), key=lambda index: -scores[index])
+
+
 def fill(order: Sequence[int], segments: Sequence[Segment], budget: int) -> set[int]:
     """Tokens of the best segments that fit: one too long for what is left is passed over, the first is cut."""
     taken: set[int] = set()

@@ -43,6 +43,7 @@ NEEDLE_TASKS = {
     "niah_multivalue": NeedleTask("essay", "words", "numbers", values_per_key=4),
     "niah_multiquery": NeedleTask("essay", "words", "numbers", num_keys=4, num_queries=4),
 }
+CHAIN_TASK = "vt"
 SINGLE_ANSWER = tuple(name for name, task in NEEDLE_TASKS.items() if task.one_answer)
 
 
@@ -77,7 +78,7 @@ class Lengths:
 def make(task_name: str, seed: int, num_tokens: int, prose: Sequence[str], lengths: Lengths) -> Sample:
     """A sample whose document has about num_tokens tokens, and not more. prose: sentences of a long text."""
     rng = random.Random(f"{task_name}/{seed}/{num_tokens}")
-    if task_name == "vt":
+    if task_name == CHAIN_TASK:
         return _variable_tracking(rng, num_tokens, lengths)
     task = NEEDLE_TASKS[task_name]
     keys: list[str] = []
@@ -178,7 +179,7 @@ def _variable_tracking(rng: random.Random, num_tokens: int, lengths: Lengths) ->
     document = "\n".join(body)
     needles = [(document.index(link), document.index(link) + len(link.rstrip())) for link in links]
     return Sample(
-        task="vt",
+        task=CHAIN_TASK,
         document=document,
         question=f"Find all variables that are assigned the value {value} in the text above.",
         answer_prefix=" Answer: According to the chain(s) of variable assignment in the text above, "

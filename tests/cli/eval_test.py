@@ -44,6 +44,11 @@ class EvalTest(unittest.TestCase):
             del result["retrieval_ms"]
         return results
 
+    def assert_other_settings(self, output: str, *more: str) -> None:
+        result = self.ilre.run(*self.arguments(output, *more))
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("was begun with", result.stderr)
+
     def test_a_killed_evaluation_goes_on(self) -> None:
         whole = self.ilre.run(*self.arguments("whole"), timeout=300)
         self.assertEqual(whole.returncode, 0, whole.stderr)
@@ -64,11 +69,11 @@ class EvalTest(unittest.TestCase):
             )
         again = self.ilre.run(*self.arguments("killed"), timeout=300)
         self.assertEqual(again.stdout, whole.stdout)
-        refused = lambda *more: self.assertIn("was begun with", self.ilre.run(*self.arguments("killed", *more)).stderr)
-        refused("--seed", "3")
-        refused("--holdout", "0.5")
+        self.assert_other_settings("killed", "--seed", "3")
+        self.assert_other_settings("killed", "--holdout", "0.5")
+        self.assert_other_settings("killed", "--profile", self.ilre.write_profile("other.json", neighbour_weight=0.1))
         self.ilre.file("squad.json", squad_file().replace("baker", "miller"))
-        refused()
+        self.assert_other_settings("killed")
 
     def test_a_collection_is_asked_as_its_text_is(self) -> None:
         arguments = [*self.inputs, "--squad-tokens", "6000", "--holdout", "0.5", "--budget", "100,300", "--recall-only", "--modes", "bm25"]  # fmt: skip
