@@ -236,10 +236,10 @@ void AddEval(CLI::App* app, const Settings& settings, EvalArguments* arguments, 
   eval->add_option("--tasks", arguments->tasks, "Of RULER's 13 tasks [all whose files are given]")->delimiter(',');
   eval->add_option(
           "--modes", arguments->modes,
-          "Of default, one-look, no-lexical, bm25, paper, full (the whole document), window (its first and last "
-          "tokens), gemfilter, snapkv (rivals that read all of it first: like full, within the model's context alone)")
-      ->delimiter(',')
-      ->capture_default_str();
+          "Of default, one-look, no-lexical, bm25, full (the whole document), window (its first and last tokens), "
+          "gemfilter, snapkv (rivals that read all of it first: like full, within the model's context alone), and the "
+          "names of --compare [default, and these]")
+      ->delimiter(',');
   eval->add_option("--budget", arguments->budgets, "Tokens to recall: 128,512")
       ->delimiter(',')
       ->capture_default_str()
@@ -261,7 +261,9 @@ void AddEval(CLI::App* app, const Settings& settings, EvalArguments* arguments, 
                    "Questions of task qa_2: a HotpotQA-format file, such as the source's bench/data/two_hop.json");
   eval->add_option("--questions", arguments->questions,
                    "Your own, one a line: {\"document\": text, \"question\": text, \"answers\": [text, ...]}");
-  eval->add_option("--paper-profile", arguments->paper_profile, "Profile of mode paper");
+  eval->add_option("--compare", arguments->compared,
+                   "Another profile as a mode of its own: NAME=PROFILE.json; again for more")
+      ->allow_extra_args(false);
   eval->add_option("--attention-layer", arguments->attention_layer,
                    "Of modes gemfilter and snapkv, from 0 [two fifths of the way up]")
       ->check(CLI::Range(0, 1 << 10));

@@ -4,11 +4,14 @@
 #include <chrono>
 #include <cstdio>
 #include <functional>
+#include <map>
 #include <memory>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "cli/content_digest.h"
 #include "cli/eval/eval_report.h"
 #include "cli/eval/evaluator.h"
@@ -40,16 +43,46 @@ struct Job {
   std::function<absl::StatusOr<Sample>()> make;
 };
 
-absl::Status CheckArguments(const EvalArguments& arguments) {
-  for (const std::string& mode : arguments.modes) {
-    if (std::find(EvalModes().begin(), EvalModes().end(), mode) == EvalModes().end()) {
-      return errors::InvalidArgument(absl::StrCat("no mode ", mode));
+bool Contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// What is asked, and how.
+struct Modes {
+  std::vector<std::string> names;
+  std::map<std::string, std::string> profiles;  // files, of those that are other profiles
+};
+
+absl::StatusOr<Modes> ReadModes(const EvalArguments& arguments) {
+  Modes modes{.names = arguments.modes};
+  if (modes.names.empty()) modes.names.push_back("default");
+  for (const std::string& compared : arguments.compared) {
+    const std::pair<std::string, std::string> named = absl::StrSplit(compared, absl::MaxSplits('=', 1));
+    const auto& [name, path] = named;
+    if (name.empty() || path.empty() || absl::StrContains(name, ',')) {
+      return errors::InvalidArgument(absl::StrCat("eval: --compare ", compared, " is not NAME=PROFILE.json"));
+    }
+    if (Contains(EvalModes(), name) || !modes.profiles.insert(named).second) {
+      return errors::InvalidArgument(absl::StrCat("eval: --compare ", compared, ": there is a mode ", name));
+    }
+    if (arguments.modes.empty()) modes.names.push_back(name);
+  }
+  for (const std::string& name : modes.names) {
+    if (!Contains(EvalModes(), name) && modes.profiles.count(name) == 0) {
+      return errors::InvalidArgument(absl::StrCat("no mode ", name, ", nor --compare ", name, "=PROFILE.json"));
     }
   }
-  for (const std::string& task : arguments.tasks) {
-    if (std::find(RulerTasks().begin(), RulerTasks().end(), task) == RulerTasks().end()) {
-      return errors::InvalidArgument(absl::StrCat("no task ", task));
+  for (const auto& [name, path] : modes.profiles) {
+    if (!Contains(modes.names, name)) {
+      return errors::InvalidArgument(absl::StrCat("eval: --compare ", name, " is not among the modes"));
     }
+  }
+  return modes;
+}
+
+absl::Status CheckArguments(const EvalArguments& arguments) {
+  for (const std::string& task : arguments.tasks) {
+    if (!Contains(RulerTasks(), task)) return errors::InvalidArgument(absl::StrCat("no task ", task));
   }
   if (!(arguments.holdout > 0 && arguments.holdout <= 1)) {
     return errors::InvalidArgument("eval: --holdout is not in (0, 1]");
@@ -148,16 +181,30 @@ absl::StatusOr<std::string> LogSettings(const Settings& settings, const EvalArgu
   return DumpLine(line);
 }
 
+// Says of each mode what its results depend on alone.
+absl::Status LogModes(const Modes& modes, const Evaluator& evaluator, ResultLog* log) {
+  for (const std::string& mode : modes.names) {
+    Json settings;
+    if (const auto profile = modes.profiles.find(mode); profile != modes.profiles.end()) {
+      ILRE_ASSIGN_OR_RETURN(settings["profile"], FileDigest(profile->second));
+    } else if (mode == "gemfilter" || mode == "snapkv") {
+      settings["attention_layer"] = evaluator.AttentionLayer();
+    }
+    if (!settings.is_null()) ILRE_RETURN_IF_ERROR(log->SetMode(mode, DumpLine(settings)));
+  }
+  return absl::OkStatus();
+}
+
 // Answers what the log does not have yet.
-absl::Status RunJobs(const EvalArguments& arguments, const std::vector<Job>& jobs, Evaluator* evaluator,
-                     ResultLog* log) {
+absl::Status RunJobs(const EvalArguments& arguments, const std::vector<std::string>& modes,
+                     const std::vector<Job>& jobs, Evaluator* evaluator, ResultLog* log) {
   const auto start = std::chrono::steady_clock::now();
   auto said = start;
   size_t done = 0;
   for (const Job& job : jobs) {
     ++done;
     absl::StatusOr<Sample> sample = absl::UnknownError("");  // made when it is needed
-    for (const std::string& mode : arguments.modes) {
+    for (const std::string& mode : modes) {
       for (const int wanted : arguments.budgets) {
         const int budget = mode == "full" ? 0 : wanted;
         if (log->Has({.task = job.task, .mode = mode, .length = job.length, .index = job.index, .budget = budget})) {
@@ -186,10 +233,11 @@ absl::Status RunJobs(const EvalArguments& arguments, const std::vector<Job>& job
 
 absl::Status RunEval(const Settings& settings, const EvalArguments& arguments) {
   ILRE_RETURN_IF_ERROR(CheckArguments(arguments));
+  ILRE_ASSIGN_OR_RETURN(const Modes modes, ReadModes(arguments));
   ILRE_RETURN_IF_ERROR(CreateFolders(arguments.output));
   InstallInterruptHandler();
-  ILRE_ASSIGN_OR_RETURN(const auto evaluator, Evaluator::Open(settings, arguments.modes,
-                                                              {.paper_profile = arguments.paper_profile,
+  ILRE_ASSIGN_OR_RETURN(const auto evaluator, Evaluator::Open(settings, modes.names,
+                                                              {.compared = modes.profiles,
                                                                .answers = !arguments.recall_only,
                                                                .attention_layer = arguments.attention_layer}));
   ILRE_ASSIGN_OR_RETURN(const Inputs inputs, ReadInputs(arguments, evaluator->tokenizer()));
@@ -206,8 +254,9 @@ absl::Status RunEval(const Settings& settings, const EvalArguments& arguments) {
   ILRE_ASSIGN_OR_RETURN(const std::string log_settings, LogSettings(settings, arguments, *evaluator));
   ILRE_ASSIGN_OR_RETURN(const auto log,
                         ResultLog::Open(absl::StrCat(arguments.output, "/results.jsonl"), log_settings));
+  ILRE_RETURN_IF_ERROR(LogModes(modes, *evaluator, log.get()));
   const std::vector<Job> jobs = PlanJobs(arguments, inputs, sources, evaluator->tokenizer());
-  const absl::Status status = RunJobs(arguments, jobs, evaluator.get(), log.get());
+  const absl::Status status = RunJobs(arguments, modes.names, jobs, evaluator.get(), log.get());
   if (!log->results().empty()) {  // what is known so far, also where it ends early
     const std::vector<EvalFigure> figures = Summarize(log->results());
     ILRE_RETURN_IF_ERROR(WriteReport(arguments.output, figures));

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -77,7 +76,7 @@ struct Evaluator::StoredDocuments {
 };
 
 const std::vector<std::string>& EvalModes() {
-  static const auto* const modes = new std::vector<std::string>{"default", "one-look", "no-lexical", "bm25",  "paper",
+  static const auto* const modes = new std::vector<std::string>{"default", "one-look", "no-lexical", "bm25",
                                                                 "full",    "window",   "gemfilter",  "snapkv"};
   return *modes;
 }
@@ -90,17 +89,14 @@ absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Open(const Settings& setti
                                                            const EvaluatorOptions& options) {
   std::unique_ptr<Evaluator> evaluator(new Evaluator);
   evaluator->options_ = options;
-  const bool deep = std::any_of(modes.begin(), modes.end(), [](const std::string& mode) {  // needs more layers
-    return mode == "paper" || SelectsTokens(mode);
-  });
-  std::optional<RetrievalProfile> paper;
-  if (std::count(modes.begin(), modes.end(), "paper") > 0) {
-    if (options.paper_profile.empty()) return errors::InvalidArgument("mode paper needs --paper-profile FILE.json");
-    ILRE_ASSIGN_OR_RETURN(paper, LoadProfile(options.paper_profile));
+  std::map<std::string, RetrievalProfile> compared;
+  int layers = 0;  // that documents run through
+  for (const auto& [mode, path] : options.compared) {
+    ILRE_ASSIGN_OR_RETURN(compared[mode], LoadProfile(path));
+    layers = std::max(layers, LayersForRetrieval(compared[mode]));
   }
-  ILRE_ASSIGN_OR_RETURN(evaluator->model_,
-                        LoadModel(settings, options.answers || deep ? Layers::kAll : Layers::kForRetrieval,
-                                  paper.has_value() ? LayersForRetrieval(*paper) : 0));
+  const bool whole = options.answers || std::any_of(modes.begin(), modes.end(), SelectsTokens);
+  ILRE_ASSIGN_OR_RETURN(evaluator->model_, LoadModel(settings, whole ? Layers::kAll : Layers::kForRetrieval, layers));
   const LoadedModel& model = evaluator->model_;
   if (evaluator->AttentionLayer() >= model.checkpoint->config().num_layers) {
     return errors::InvalidArgument(absl::StrCat("the model has no layer ", options.attention_layer));
@@ -109,8 +105,11 @@ absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Open(const Settings& setti
   evaluator->generator_ = std::make_unique<Generator>(*model.decoder, *model.tokenizer);
   for (const std::string& mode : modes) {
     if (!Retrieves(mode)) continue;
-    RetrievalProfile profile = model.retrieval->profile();
-    if (mode == "paper") profile = *paper;
+    const auto other = compared.find(mode);
+    RetrievalProfile profile = other == compared.end() ? model.retrieval->profile() : other->second;
+    if (other != compared.end()) {
+      ILRE_RETURN_IF_ERROR(Annotate(profile.Validate(model.checkpoint->config()), options.compared.at(mode)));
+    }
     ILRE_RETURN_IF_ERROR(ChangeProfile(mode, &profile));
     ILRE_ASSIGN_OR_RETURN(
         evaluator->models_[mode],

@@ -21,22 +21,23 @@
 namespace ilre::cli {
 
 // Modes: "default" the profile as it is; "one-look" without its second look; "no-lexical" its vectors alone; "bm25"
-// words alone, over the same segments and with the same cut of the prompt; "paper" another profile, by the published
-// method; "full" the whole document, where it fits the model's context; "window" the first tokens and the last;
-// "gemfilter" and "snapkv" the tokens that these choose at one layer (cli/eval/token_selection.h), where the whole
-// document fits the model's context: behind it, their positions mean nothing to the model.
+// words alone, over the same segments and with the same cut of the prompt; "full" the whole document, where it fits the
+// model's context; "window" the first tokens and the last; "gemfilter" and "snapkv" the tokens that these choose at one
+// layer (cli/eval/token_selection.h), where the whole document fits the model's context: behind it, their positions
+// mean nothing to the model. Further modes are other profiles, by names of the caller's.
 const std::vector<std::string>& EvalModes();
 
 struct EvaluatorOptions {
-  std::string paper_profile;  // of mode "paper"
-  bool answers = true;        // false: only what is recalled is measured
-  int attention_layer = -1;   // of modes "gemfilter" and "snapkv"; -1: two fifths of the way up
+  std::map<std::string, std::string> compared;  // modes that are other profiles, and their files
+  bool answers = true;                          // false: only what is recalled is measured
+  int attention_layer = -1;                     // of modes "gemfilter" and "snapkv"; -1: two fifths of the way up
 };
 
 // Not thread-safe. Keeps the last document it was asked about ingested, in a folder of its own that is gone with it.
 class Evaluator {
  public:
-  // Errors: those of loading, naming the file.
+  // `modes` are those that will be asked for, of EvalModes() and options.compared. Errors: those of loading, naming the
+  // file.
   static absl::StatusOr<std::unique_ptr<Evaluator>> Open(const Settings& settings,
                                                          const std::vector<std::string>& modes,
                                                          const EvaluatorOptions& options);
@@ -49,6 +50,8 @@ class Evaluator {
   const std::string& model_fingerprint() const { return model_.checkpoint->fingerprint(); }
   // Of the model, of what is stored of a document, and of what is measured.
   std::string Fingerprint() const;
+  // Of modes "gemfilter" and "snapkv".
+  int AttentionLayer() const;
 
  private:
   struct StoredDocuments;  // ingested ones
@@ -61,7 +64,6 @@ class Evaluator {
   absl::StatusOr<StoredDocuments*> Stored(const Sample& sample, const RetrievalModel& model);
   std::vector<TokenId> PromptOf(const Sample& sample, const EvalContext& context) const;
   bool FitsModel(const Sample& sample, const std::vector<TokenId>& prompt) const;
-  int AttentionLayer() const;
   absl::StatusOr<std::string> Answer(const Sample& sample, const std::vector<TokenId>& prompt);
 
   EvaluatorOptions options_;

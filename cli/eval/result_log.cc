@@ -55,21 +55,49 @@ bool FromJson(const std::string& line, EvalResult* result) {
   return true;
 }
 
+Json ModeLine(const std::string& mode, const std::string& settings) {
+  return {{"mode", mode}, {"settings", Json::parse(settings)}};
+}
+
+// False where `line` does not say what a mode depends on.
+bool ReadModeLine(const std::string& line, std::string* mode, std::string* settings) {
+  const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || json.size() != 2 || !json.contains("settings")) return false;
+  if (!json.contains("mode") || !json["mode"].is_string()) return false;
+  json["mode"].get_to(*mode);
+  *settings = DumpLine(json["settings"]);
+  return true;
+}
+
 }  // namespace
 
 std::string EvalResult::Key() const { return absl::StrCat(task, "/", length, "/", index, "/", mode, "/", budget); }
 
 absl::StatusOr<std::unique_ptr<ResultLog>> ResultLog::Open(const std::string& path, const std::string& settings) {
   std::unique_ptr<ResultLog> log(new ResultLog);
+  log->path_ = path;
   ILRE_ASSIGN_OR_RETURN(log->log_, LineLog::Open(path, settings, "EVAL_OTHER_SETTINGS"));
   const std::vector<std::string>& lines = log->log_->lines();
   for (size_t i = 0; i < lines.size(); ++i) {
+    std::string mode, mode_settings;
+    if (ReadModeLine(lines[i], &mode, &mode_settings)) {
+      log->modes_[mode] = mode_settings;
+      continue;
+    }
     EvalResult result;
     if (!FromJson(lines[i], &result)) return log->log_->Damaged(i, "EVAL_LOG_DAMAGED");
     log->keys_.insert(result.Key());
     log->results_.push_back(std::move(result));
   }
   return log;
+}
+
+absl::Status ResultLog::SetMode(const std::string& mode, const std::string& settings) {
+  const auto [known, is_new] = modes_.insert({mode, settings});
+  if (is_new) return log_->Append(DumpLine(ModeLine(mode, settings)));
+  if (known->second == settings) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, "EVAL_OTHER_SETTINGS",
+                   absl::StrCat(path_, ": mode ", mode, " was begun with ", known->second, "; now it is ", settings));
 }
 
 absl::Status ResultLog::Append(const EvalResult& result) {

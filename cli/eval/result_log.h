@@ -2,6 +2,7 @@
 // on where it was.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -38,6 +39,9 @@ class ResultLog {
   static absl::StatusOr<std::unique_ptr<ResultLog>> Open(const std::string& path, const std::string& settings);
 
   bool Has(const EvalResult& result) const { return keys_.count(result.Key()) > 0; }
+  // Says what results of a mode depend on beside all that, as `settings`, one line of JSON. A log that says otherwise
+  // of this mode is FAILED_PRECONDITION with reason EVAL_OTHER_SETTINGS, naming both.
+  absl::Status SetMode(const std::string& mode, const std::string& settings);
   // The line is in the system's hands when this returns: it outlives this process.
   absl::Status Append(const EvalResult& result);
   const std::vector<EvalResult>& results() const { return results_; }
@@ -45,7 +49,9 @@ class ResultLog {
  private:
   ResultLog() = default;
 
+  std::string path_;
   std::unique_ptr<LineLog> log_;
+  std::map<std::string, std::string> modes_;  // and their settings
   std::set<std::string> keys_;
   std::vector<EvalResult> results_;
 };

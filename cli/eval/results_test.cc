@@ -124,6 +124,26 @@ TEST(ResultLogTest, OtherSettingsAndDamageAreRefused) {
   EXPECT_THAT(ResultLog::Open(path, "{\"seed\": 1}"), StatusIs(absl::StatusCode::kDataLoss, HasSubstr("jsonl:3")));
 }
 
+TEST(ResultLogTest, AModeKeepsItsSettings) {
+  const TempFolder folder;
+  const std::string path = folder.path() + "/results.jsonl";
+  const auto open = [&] { return ResultLog::Open(path, "{\"seed\": 1}"); };
+  {
+    ILRE_ASSERT_OK_AND_ASSIGN(const auto log, open());
+    ILRE_ASSERT_OK(log->SetMode("best", "{\"profile\":\"a\"}"));
+    ILRE_ASSERT_OK(log->Append(MakeResult(0, "best")));
+  }
+  const std::string content = Content(path);
+  ILRE_ASSERT_OK_AND_ASSIGN(const auto log, open());
+  EXPECT_TRUE(log->Has(MakeResult(0, "best")));
+  ILRE_ASSERT_OK(log->SetMode("best", "{\"profile\":\"a\"}"));
+  EXPECT_EQ(Content(path), content);
+  const absl::Status other = log->SetMode("best", "{\"profile\":\"b\"}");
+  EXPECT_THAT(other, StatusIs(absl::StatusCode::kFailedPrecondition, HasSubstr("mode best")));
+  EXPECT_EQ(ErrorReason(other), "EVAL_OTHER_SETTINGS");
+  ILRE_ASSERT_OK(log->SetMode("deep", "{\"profile\":\"b\"}"));  // another mode joins
+}
+
 TEST(ReportTest, MeansOfTasksAndOfAll) {
   std::vector<EvalResult> results;
   for (int i = 0; i < 4; ++i) {

@@ -39,7 +39,7 @@ class EvalTest(unittest.TestCase):
 
     def results(self, output: str) -> list[dict[str, object]]:
         lines = (self.ilre.folder / output / "results.jsonl").read_text(encoding="utf-8").splitlines()[1:]
-        results = [json.loads(line) for line in lines]
+        results = [result for result in map(json.loads, lines) if "task" in result]
         for result in results:
             del result["retrieval_ms"]
         return results
@@ -74,6 +74,27 @@ class EvalTest(unittest.TestCase):
         self.assert_other_settings("killed", "--profile", self.ilre.write_profile("other.json", neighbour_weight=0.1))
         self.ilre.file("squad.json", squad_file().replace("baker", "miller"))
         self.assert_other_settings("killed")
+
+    def test_other_profiles_are_modes_of_their_own(self) -> None:
+        same = f"same={self.ilre.write_profile('same.json')}"
+        other = f"other={self.ilre.write_profile('other.json', neighbour_weight=0.9)}"
+        arguments = ["eval", "--output", "compared", *self.inputs, "--lengths", "2048", "--samples", "2", "--tasks", TASKS, "--budget", "64", "--recall-only"]  # fmt: skip
+        result = self.ilre.run(*arguments, "--compare", same)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        more = [*arguments, "--compare", other, "--modes", "other"]
+        joined = self.ilre.run(*more)
+        self.assertEqual(joined.returncode, 0, joined.stderr)
+        by_mode: dict[object, list[dict[str, object]]] = {}
+        for r in self.results("compared"):
+            by_mode.setdefault(r.pop("mode"), []).append(r)
+        self.assertEqual(by_mode["default"], by_mode["same"])
+        self.assertEqual(len(by_mode["default"]), len(by_mode["other"]))
+        self.assertNotEqual(by_mode["default"], by_mode["other"])
+        # What the mode was is remembered.
+        self.ilre.write_profile("other.json", neighbour_weight=0.5)
+        changed = self.ilre.run(*more)
+        self.assertEqual(changed.returncode, 1)
+        self.assertIn("mode other was begun with", changed.stderr)
 
     def test_a_collection_is_asked_as_its_text_is(self) -> None:
         arguments = [*self.inputs, "--squad-tokens", "6000", "--holdout", "0.5", "--budget", "100,300", "--recall-only", "--modes", "bm25"]  # fmt: skip
@@ -138,7 +159,7 @@ class EvalTest(unittest.TestCase):
     def test_wrong_use(self) -> None:
         hotpot = self.ilre.file("hotpot.json", '[{"question": "Who?", "answer": "she", "context": []}]')
         for arguments, message in (
-            (["--lengths", "4096", "--modes", "magic"], "no mode magic"),
+            (["--lengths", "4096", "--modes", "magic"], "no mode magic, nor --compare magic=PROFILE.json"),
             (["--lengths", "4096", "--tasks", "niah"], "no task niah"),
             ([], "nothing to do"),
             (["--lengths", "4096", "--prose", "/nowhere"], "/nowhere"),
@@ -148,7 +169,10 @@ class EvalTest(unittest.TestCase):
             (["--questions", "/nowhere"], "/nowhere"),
             (["--lengths", "4096", "--tasks", "qa_2", *self.inputs], "--hotpot"),
             (["--lengths", "4096", "--hotpot", hotpot, *self.inputs], "hotpot.json is not a HotpotQA-format file: entry 1"),
-            (["--lengths", "4096", "--modes", "paper", *self.inputs], "--paper-profile"),
+            (["--lengths", "4096", "--compare", "deep"], "deep is not NAME=PROFILE.json"),
+            (["--lengths", "4096", "--compare", "bm25=a.json"], "there is a mode bm25"),
+            (["--lengths", "4096", "--compare", "a=a.json", "--modes", "full"], "a is not among the modes"),
+            (["--lengths", "4096", "--compare", "a=/nowhere.json", *self.inputs], "/nowhere.json"),
         ):
             with self.subTest(arguments=arguments):
                 result = self.ilre.run("eval", "--output", "wrong", *arguments)
