@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Callable
 
-from harness import against_llama, comparison, kill, kinds, million, needles, pieces, questions
+from harness import against_llama, answers, comparison, kill, kinds, million, needles, pieces, questions
 from harness.ilre import Engine, EngineError
 from harness.prose import ProseMissingError
 from harness.report import Report, machine, progress
@@ -20,8 +20,8 @@ def parse_arguments(sections: list[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small versions of all, to try them; no figures to report")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a figure misses its bar")
     parser.add_argument("--squad", metavar="FILE", help="questions in SQuAD's format; its last quarter is held out")
-    parser.add_argument("--minilm", metavar="FOLDER", help="all-MiniLM-L6-v2, to compare with in sections questions, paraphrases, comparison")
-    parser.add_argument("--question-tokens", type=int, metavar="N", help="of the text in sections questions and paraphrases, filled up with prose [paragraphs alone]")
+    parser.add_argument("--minilm", metavar="FOLDER", help="all-MiniLM-L6-v2, to compare with in sections questions, paraphrases, comparison, answers")
+    parser.add_argument("--question-tokens", type=int, metavar="N", help="of the text in sections questions, paraphrases, answers, filled up with prose [paragraphs alone]")
     parser.add_argument("--compare", nargs="*", metavar="PROFILE", help="with the engine's own in section comparison [best and paper]")
     parser.add_argument("--samples", type=int, default=5, metavar="N", help="of a task in section comparison [%(default)s]")
     parser.add_argument("--packages", metavar="FOLDER", help="Debian's debian-reference-{ja,zh-cn}, unpacked, for section kinds")
@@ -36,7 +36,7 @@ def parse_arguments(sections: list[str]) -> argparse.Namespace:
 
 
 def main() -> int:
-    names = ["needles", "questions", "paraphrases", "comparison", "kinds", "million", "llama", "kill", "pieces"]
+    names = ["needles", "questions", "paraphrases", "comparison", "answers", "kinds", "million", "llama", "kill", "pieces"]
     arguments = parse_arguments(names)
     report = Report()
     engine = Engine(arguments.ilre, arguments.model, arguments.profile)
@@ -47,6 +47,7 @@ def main() -> int:
         "questions": lambda: questions.measure(*common, about_paragraphs),
         "paraphrases": lambda: questions.measure_paraphrases(*common, about_paragraphs),
         "comparison": lambda: comparison.measure(*common, about_paragraphs, arguments.compare, arguments.samples),
+        "answers": lambda: answers.measure(*common, about_paragraphs),
         "kinds": lambda: kinds.measure(*common, arguments.packages, arguments.kinds),
         "million": lambda: million.measure(*common),
         "llama": lambda: against_llama.measure(*common, arguments.model),

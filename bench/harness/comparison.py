@@ -113,12 +113,9 @@ class Comparison:
 
 
 def _best(row: Sequence[float], segments: Sequence[squad.Segment], budget: int) -> Spans:
-    """The segments of the best scores that fit."""
-    taken = squad.fill(squad.ranking(row), segments, budget)
     return [
         {"byte_begin": segment.byte_begin, "byte_end": segment.byte_end, "in_prompt": True}
-        for segment in segments
-        if segment.token_end - 1 in taken
+        for segment in squad.chosen(row, segments, budget)
     ]
 
 

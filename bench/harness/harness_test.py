@@ -12,7 +12,7 @@ import unittest
 import zlib
 from typing import Any, Callable
 
-from harness import comparison, folds, ilre, kill, kinds, needles, paraphrases, pieces, report, rivals, squad, tasks
+from harness import answers, comparison, folds, ilre, kill, kinds, needles, paraphrases, pieces, report, rivals, squad, tasks
 
 PROSE = [f"Sentence number {i} of a long and quiet story ends here." for i in range(500)]
 
@@ -171,6 +171,11 @@ class RivalsTest(unittest.TestCase):
 
     def test_a_segment_that_was_cut_is_not_whole(self) -> None:
         self.assertEqual(comparison._best([0, 1, 0, 0], self.SEGMENTS, 9), [])
+
+    def test_a_prompt_breaks_lines_where_text_was_left_out(self) -> None:
+        chosen = squad.chosen([3, 2, 0, 1], self.SEGMENTS, 30)
+        self.assertEqual(answers._joined(chosen), "The mill is old.Grey oaks grow.\nAn oak fell.")
+        self.assertEqual(answers._joined([]), "")
 
     def test_modes_change_what_they_say_alone(self) -> None:
         source = ilre.DEFAULT_PROFILE

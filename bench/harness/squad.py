@@ -112,6 +112,12 @@ def fill(order: Sequence[int], segments: Sequence[Segment], budget: int) -> set[
     return taken
 
 
+def chosen(scores: Sequence[float], segments: Sequence[Segment], budget: int) -> list[Segment]:
+    """The segments of the best scores that fit whole, in the document's order."""
+    taken = fill(ranking(scores), segments, budget)
+    return [segment for segment in segments if segment.token_end - 1 in taken]
+
+
 def answer_segments(question: Question, segments: Sequence[Segment]) -> list[Segment]:
     return [s for s in segments if s.byte_begin < question.end and s.byte_end > question.begin]
 
