@@ -23,10 +23,11 @@ import random
 import re
 from typing import Any
 
+from harness.sentence_vectors import SentenceVectors
+
 ENTRIES, ENTRIES_A_TEXT = 14_000, 200
 # Sentences that the teacher reads. The rest is context.
 MIN_CHARACTERS, MAX_CHARACTERS = 15, 450
-BATCH, MAX_TOKENS = 64, 128
 
 
 def make(packages: pathlib.Path) -> tuple[list[str], list[str]]:
@@ -130,24 +131,6 @@ def to_teach(documents: list[str], questions: list[str], squad: list[dict[str, A
     return sorted(texts - {""}, key=lambda text: (len(text), text))
 
 
-def teach(texts: list[str], folder: pathlib.Path) -> Any:
-    """-> [texts, dimensions] float16, as minilm.SentenceVectors gives them, computed in bfloat16."""
-    import torch  # pylint: disable=import-outside-toplevel
-    from transformers import AutoModel, AutoTokenizer  # pylint: disable=import-outside-toplevel
-
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.bfloat16).eval()
-    vectors = []
-    with torch.inference_mode():
-        for first in range(0, len(texts), BATCH):
-            inputs = tokenizer(
-                texts[first : first + BATCH], padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt"
-            )
-            hidden, mask = model(**inputs).last_hidden_state.float(), inputs["attention_mask"].unsqueeze(-1)
-            vectors.append(torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1))
-    return torch.cat(vectors).half().numpy()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="harness.pooled_texts", description="A teacher's folder for ilre calibrate")
     parser.add_argument("--embedder", type=pathlib.Path, required=True, help="folder of the sentence-embedding model")
@@ -163,7 +146,8 @@ def main() -> None:
     squad = json.loads(arguments.squad.read_text(encoding="utf-8"))["data"]
     taught = to_teach(documents, questions, squad)
     arguments.output.mkdir(parents=True, exist_ok=True)
-    save_file({"vectors": teach(taught, arguments.embedder)}, arguments.output / "vectors.safetensors")
+    teacher = SentenceVectors(arguments.embedder, max_tokens=128, batch=64, bfloat16=True)
+    save_file({"vectors": teacher.encode(taught).half().numpy()}, arguments.output / "vectors.safetensors")
     made = {"documents": documents, "questions": questions, "sentences": taught}
     (arguments.output / "texts.json").write_text(json.dumps(made, ensure_ascii=False), encoding="utf-8")
 

@@ -5,7 +5,7 @@ import functools
 import pathlib
 from typing import Sequence
 
-from harness import minilm, squad
+from harness import sentence_vectors, squad
 
 Scores = list[list[float]]  # [questions][segments]
 
@@ -21,8 +21,8 @@ def missing_package() -> str | None:
 
 # One for all sections: they ask about much the same text, and reading it is what takes long.
 @functools.cache
-def _sentence_vectors(folder: str) -> minilm.SentenceVectors:
-    return minilm.SentenceVectors(pathlib.Path(folder))
+def _sentence_vectors(folder: str) -> sentence_vectors.SentenceVectors:
+    return sentence_vectors.SentenceVectors(pathlib.Path(folder))
 
 
 def score(questions: Sequence[str], segments: Sequence[squad.Segment], minilm_folder: str | None) -> dict[str, Scores]:
@@ -38,7 +38,7 @@ def score(questions: Sequence[str], segments: Sequence[squad.Segment], minilm_fo
     vectors = _sentence_vectors(minilm_folder)
     asked = vectors.encode(questions)
     alone = (asked @ vectors.encode(texts).T).tolist()
-    near = (asked @ vectors.encode(minilm.with_neighbours(texts)).T).tolist()
+    near = (asked @ vectors.encode(sentence_vectors.with_neighbours(texts)).T).tolist()
     fused = [
         [cosine + words / max(1e-6, max(row_words)) for cosine, words in zip(row, row_words)]
         for row, row_words in zip(alone, by_words)
