@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -11,5 +12,7 @@ namespace ilre::cli {
 // 16 hexadecimal digits; not for secrets.
 std::string ContentDigest(absl::string_view bytes);
 absl::StatusOr<std::string> FileDigest(const std::string& path);
+// Of several, in their order; of one the same as FileDigest.
+absl::StatusOr<std::string> FilesDigest(const std::vector<std::string>& paths);
 
 }  // namespace ilre::cli

@@ -164,8 +164,18 @@ void AddCalibrate(CLI::App* app, const Settings& settings, CalibrateArguments* a
   calibrate->add_option("--work", arguments->work,
                         "A folder of results, with --train also of layers' inputs; a killed run goes on from it");
   calibrate->add_option("--report", arguments->report, "Write the figures as one HTML page");
-  calibrate->add_option("--squad", arguments->squad_file, "Questions to learn from: a SQuAD-format file")->required();
-  calibrate->add_option("--output", arguments->output, "The profile to write: FILE.json, its weights beside it")
+  calibrate->add_option("--squad", arguments->squad_files,
+                        "Questions to learn from: SQuAD-format files, of each the last articles are held out");
+  calibrate
+      ->add_option("--write-questions", arguments->write_questions,
+                   "Let the model write questions about these texts, for --squad: a SQuAD-format file is the output")
+      ->take_all();
+  calibrate->add_option("--most", arguments->most, "With --write-questions: sentences that are asked about, at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 24));
+  calibrate
+      ->add_option("--output", arguments->output,
+                   "What to write: the profile, FILE.json with its weights beside it, or the questions")
       ->required();
   calibrate->add_option("--name", arguments->name, "The profile's name [the file's]");
   calibrate->add_option("--layer", arguments->layers, "Read the input of this layer (may be repeated)")

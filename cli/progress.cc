@@ -25,8 +25,9 @@ std::string WithCommas(uint64_t number) {
   return digits;
 }
 
-Progress::Progress(std::string title, uint64_t total_bytes, uint64_t bytes_before)
+Progress::Progress(std::string title, uint64_t total_bytes, uint64_t bytes_before, std::string unit)
     : title_(std::move(title)),
+      unit_(std::move(unit)),
       total_bytes_(total_bytes),
       bytes_before_(bytes_before),
       is_terminal_(::isatty(STDERR_FILENO) == 1),
@@ -35,18 +36,18 @@ Progress::Progress(std::string title, uint64_t total_bytes, uint64_t bytes_befor
 
 Progress::~Progress() { Finish(); }
 
-void Progress::Update(uint64_t bytes, uint64_t tokens) {
-  if (!has_tokens_before_) {
-    tokens_before_ = tokens;
-    has_tokens_before_ = true;
+void Progress::Update(uint64_t bytes, uint64_t count) {
+  if (!has_count_before_) {
+    count_before_ = count;
+    has_count_before_ = true;
   }
   const auto now = Clock::now();
   if (now - last_ < (is_terminal_ ? Clock::duration(kBarInterval) : Clock::duration(kLineInterval))) return;
   last_ = now;
-  Draw(bytes, tokens, std::chrono::duration<double>(now - start_).count());
+  Draw(bytes, count, std::chrono::duration<double>(now - start_).count());
 }
 
-void Progress::Draw(uint64_t bytes, uint64_t tokens, double seconds) {
+void Progress::Draw(uint64_t bytes, uint64_t count, double seconds) {
   std::string line = title_;
   if (total_bytes_ > 0) {
     const double share = std::min(1.0, static_cast<double>(bytes) / static_cast<double>(total_bytes_));
@@ -58,10 +59,11 @@ void Progress::Draw(uint64_t bytes, uint64_t tokens, double seconds) {
   } else {
     absl::StrAppendFormat(&line, " %.1f MB", static_cast<double>(bytes) / 1e6);
   }
-  absl::StrAppend(&line, "  ", WithCommas(tokens), " tokens");
-  if (tokens > tokens_before_) {
-    absl::StrAppendFormat(&line, "  %s tokens/s",
-                          WithCommas(static_cast<uint64_t>(static_cast<double>(tokens - tokens_before_) / seconds)));
+  absl::StrAppend(&line, "  ", WithCommas(count), " ", unit_);
+  if (count > count_before_) {
+    absl::StrAppendFormat(&line, "  %s %s/s",
+                          WithCommas(static_cast<uint64_t>(static_cast<double>(count - count_before_) / seconds)),
+                          unit_);
   }
   if (total_bytes_ > 0 && bytes > bytes_before_ && bytes < total_bytes_) {
     const double left =

@@ -9,20 +9,20 @@ namespace ilre::cli {
 
 class Progress {
  public:
-  // total_bytes 0: unknown (standard input).
-  Progress(std::string title, uint64_t total_bytes, uint64_t bytes_before);
+  // total_bytes 0: unknown (standard input). unit: what is counted beside bytes.
+  Progress(std::string title, uint64_t total_bytes, uint64_t bytes_before, std::string unit = "tokens");
   ~Progress();
 
-  void Update(uint64_t bytes, uint64_t tokens);
+  void Update(uint64_t bytes, uint64_t count);
   // Clears the bar.
   void Finish();
 
  private:
-  void Draw(uint64_t bytes, uint64_t tokens, double seconds);
+  void Draw(uint64_t bytes, uint64_t count, double seconds);
 
-  std::string title_;
-  uint64_t total_bytes_, bytes_before_, tokens_before_ = 0;
-  bool has_tokens_before_ = false;
+  std::string title_, unit_;
+  uint64_t total_bytes_, bytes_before_, count_before_ = 0;
+  bool has_count_before_ = false;
   bool is_terminal_, drawn_ = false;
   std::chrono::steady_clock::time_point start_, last_;
 };

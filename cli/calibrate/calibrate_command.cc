@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/calibrate/heads_command.h"
 #include "cli/calibrate/train_command.h"
+#include "cli/calibrate/write_questions_command.h"
 #include "cli/interrupt.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
@@ -14,8 +15,11 @@ namespace ilre::cli {
 namespace {
 
 absl::Status CheckArguments(const CalibrateArguments& arguments) {
-  if (arguments.train == arguments.heads) {
-    return errors::InvalidArgument("calibrate: say what to do: --train or --heads");
+  if (arguments.train + arguments.heads + !arguments.write_questions.empty() != 1) {
+    return errors::InvalidArgument("calibrate: say what to do: --train, --heads or --write-questions");
+  }
+  if (arguments.write_questions.empty() && arguments.squad_files.empty()) {
+    return errors::InvalidArgument("calibrate: --train and --heads need questions: --squad FILE");
   }
   if (arguments.layers.empty()) return errors::InvalidArgument("calibrate: no layer");
   if (!(arguments.holdout > 0 && arguments.holdout < 1)) {
@@ -45,6 +49,7 @@ absl::Status RunCalibrate(const Settings& settings, const CalibrateArguments& ar
   ILRE_RETURN_IF_ERROR(CheckArguments(arguments));
   InstallInterruptHandler();
   SetDefaultPoolThreads(settings.threads);
+  if (!arguments.write_questions.empty()) return CalibrateWriteQuestions(settings, arguments);
   return arguments.heads ? CalibrateHeads(settings, arguments) : CalibrateTrain(settings, arguments);
 }
 

@@ -1,4 +1,4 @@
-// ilre calibrate --train, ilre calibrate --heads
+// ilre calibrate --train, --heads or --write-questions
 #pragma once
 
 #include <optional>
@@ -14,12 +14,12 @@ namespace ilre::cli {
 
 struct CalibrateArguments {
   bool train = false;
-  std::string squad_file;
-  std::string output;             // the profile: FILE.json; its weights go to FILE.safetensors
-  std::string name;               // of the profile; empty: from the output's name
-  std::vector<int> layers = {2};  // a probe at the input of each
-  double holdout = 0.25;          // share of the articles, the last ones, that training does not see
-  double validation = 0.2;        // share of the rest, its last ones, that say when to stop; 0: none
+  std::vector<std::string> squad_files;  // of each the last articles are held out
+  std::string output;                    // the profile: FILE.json; its weights go to FILE.safetensors. Or the questions
+  std::string name;                      // of the profile; empty: from the output's name
+  std::vector<int> layers = {2};         // a probe at the input of each
+  double holdout = 0.25;                 // share of the articles, the last ones, that training does not see
+  double validation = 0.2;               // share of the rest, its last ones, that say when to stop; 0: none
   int needle_texts = 8;
   ProbeTrainingOptions training;
   bool bf16 = false;  // the stream's arithmetic where it could be int8
@@ -38,6 +38,9 @@ struct CalibrateArguments {
   int texts = 2;                            // of needles, of each length; and one of questions
   int questions = 64;                       // of each text, at most
   int budget = 256;                         // tokens recalled
+
+  std::vector<std::string> write_questions;  // texts to write questions about
+  int most = 1000;                           // sentences that are asked about
 
   double tolerance = 0.02;  // recall that is given for an earlier layer, or for a cheaper pooled head
   std::string work;         // folder of results to go on from; empty: none are kept

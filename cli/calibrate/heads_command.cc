@@ -72,7 +72,7 @@ absl::StatusOr<std::vector<HeadResult>> ReadResults(const LineLog& log, const Mo
 
 absl::StatusOr<std::unique_ptr<LineLog>> OpenLog(const CalibrateArguments& arguments, const Checkpoint& checkpoint) {
   ILRE_RETURN_IF_ERROR(CreateFolders(arguments.work));
-  ILRE_ASSIGN_OR_RETURN(const std::string squad, FileDigest(arguments.squad_file));
+  ILRE_ASSIGN_OR_RETURN(const std::string squad, FilesDigest(arguments.squad_files));
   return LineLog::Open(absl::StrCat(arguments.work, "/heads.jsonl"),
                        DumpLine({{"model", checkpoint.fingerprint()},
                                  {"squad", squad},
@@ -155,7 +155,12 @@ void PrintTable(const HeadsReport& report) {
 }  // namespace
 
 absl::Status CalibrateHeads(const Settings& settings, const CalibrateArguments& arguments) {
-  ILRE_ASSIGN_OR_RETURN(const SplitSquad articles, ReadSplitSquad(arguments.squad_file, arguments.holdout));
+  ILRE_ASSIGN_OR_RETURN(const auto files, ReadSplitSquads(arguments.squad_files, arguments.holdout));
+  SplitSquad articles;
+  for (const SplitSquad& file : files) {
+    AppendArticles(file.training, &articles.training);
+    AppendArticles(file.held_out, &articles.held_out);
+  }
   ILRE_ASSIGN_OR_RETURN(const std::string model_path, ModelPath(settings));
   ILRE_ASSIGN_OR_RETURN(const auto checkpoint, Checkpoint::Open(model_path));
   ILRE_ASSIGN_OR_RETURN(const auto tokenizer, Tokenizer::Create(checkpoint->tokenizer()));

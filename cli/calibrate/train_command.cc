@@ -43,7 +43,7 @@ absl::StatusOr<std::vector<int>> ParseLayers(const std::string& text) {
 // Everything that a trained head depends on, but for the layers, which its name says.
 absl::StatusOr<std::string> SettingsLine(const CalibrateArguments& arguments, const RetrievalProfile& profile,
                                          const Teacher* teacher) {
-  ILRE_ASSIGN_OR_RETURN(const std::string squad, FileDigest(arguments.squad_file));
+  ILRE_ASSIGN_OR_RETURN(const std::string squad, FilesDigest(arguments.squad_files));
   const int dim = *std::max_element(arguments.pooled_dims.begin(), arguments.pooled_dims.end());
   Json settings = {{"model", profile.model},
                    {"reading", profile.EncodingFingerprint()},

@@ -21,16 +21,22 @@ uint64_t BytesOf(const TrainingText& text) {
 }  // namespace
 
 absl::StatusOr<CalibrationTexts> ReadCalibrationTexts(const CalibrateArguments& arguments) {
-  ILRE_ASSIGN_OR_RETURN(const SplitSquad articles, ReadSplitSquad(arguments.squad_file, arguments.holdout));
-  CalibrationTexts texts;
-  texts.training = JoinArticles(articles.training);
-  texts.held_out = JoinArticles(articles.held_out);
-  if (arguments.validation > 0) {
-    auto split = SplitArticles(articles.training, arguments.validation);
+  ILRE_ASSIGN_OR_RETURN(const auto files, ReadSplitSquads(arguments.squad_files, arguments.holdout));
+  std::vector<SquadArticle> training, part, validation, held_out;
+  for (const SplitSquad& file : files) {
+    AppendArticles(file.training, &training);
+    AppendArticles(file.held_out, &held_out);
+    if (arguments.validation == 0) continue;
+    auto split = SplitArticles(file.training, arguments.validation);
     if (!split.ok()) return Annotate(split.status(), "calibrate: --validation 0 trains without it");
-    texts.part = JoinArticles(split->training);
-    texts.validation = JoinArticles(split->held_out);
+    AppendArticles(split->training, &part);
+    AppendArticles(split->held_out, &validation);
   }
+  CalibrationTexts texts;
+  texts.training = JoinArticles(training);
+  texts.part = JoinArticles(part);
+  texts.validation = JoinArticles(validation);
+  texts.held_out = JoinArticles(held_out);
   const std::vector<std::string> prose = SentencesOf(texts.training.text);
   for (int i = 0; i < arguments.needle_texts; ++i) {
     texts.needles.push_back(MakeNeedles(arguments.training.seed + static_cast<uint64_t>(i), kFactsPerText, prose));

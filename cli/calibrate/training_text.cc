@@ -87,11 +87,19 @@ absl::StatusOr<SplitSquad> SplitArticles(const std::vector<SquadArticle>& articl
   return SplitSquad{{articles.begin(), middle}, {middle, articles.end()}};
 }
 
-absl::StatusOr<SplitSquad> ReadSplitSquad(const std::string& path, double holdout) {
-  ILRE_ASSIGN_OR_RETURN(const std::vector<SquadArticle> articles, ReadSquad(path));
-  auto split = SplitArticles(articles, holdout);
-  if (!split.ok()) return Annotate(split.status(), path);
-  return split;
+absl::StatusOr<std::vector<SplitSquad>> ReadSplitSquads(const std::vector<std::string>& paths, double holdout) {
+  std::vector<SplitSquad> files;
+  for (const std::string& path : paths) {
+    ILRE_ASSIGN_OR_RETURN(const std::vector<SquadArticle> articles, ReadSquad(path));
+    auto split = SplitArticles(articles, holdout);
+    if (!split.ok()) return Annotate(split.status(), path);
+    files.push_back(*std::move(split));
+  }
+  return files;
+}
+
+void AppendArticles(const std::vector<SquadArticle>& articles, std::vector<SquadArticle>* to) {
+  to->insert(to->end(), articles.begin(), articles.end());
 }
 
 TrainingText JoinArticles(const std::vector<SquadArticle>& articles) {

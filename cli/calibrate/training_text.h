@@ -41,7 +41,10 @@ struct SplitSquad {
   std::vector<SquadArticle> training, held_out;
 };
 absl::StatusOr<SplitSquad> SplitArticles(const std::vector<SquadArticle>& articles, double holdout);
-absl::StatusOr<SplitSquad> ReadSplitSquad(const std::string& path, double holdout);
+// Of each file alone, one after the other.
+absl::StatusOr<std::vector<SplitSquad>> ReadSplitSquads(const std::vector<std::string>& paths, double holdout);
+
+void AppendArticles(const std::vector<SquadArticle>& articles, std::vector<SquadArticle>* to);
 
 // The paragraphs of some articles as one text, each under a line "Document N:".
 TrainingText JoinArticles(const std::vector<SquadArticle>& articles);

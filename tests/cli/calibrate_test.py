@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""`ilre calibrate` with a tiny model, --heads and --train: the profile and the page that they write, and that they go on
-after a kill with the same results.
+"""`ilre calibrate` with a tiny model, --heads, --train and --write-questions: what they write, and that they go on after a
+kill with the same results.
 
 usage: calibrate_test.py ILRE
 """
 
 import json
+import pathlib
 import random
 import re
 import shutil
@@ -14,7 +15,7 @@ import sys
 import unittest
 
 from eval_test import squad_file
-from ilre_cli import Ilre
+from ilre_cli import Ilre, made_up_text
 
 BINARY = ""
 
@@ -89,8 +90,9 @@ class HeadsTest(CalibrateCase):
 
     def test_wrong_use(self) -> None:
         for arguments, message in (
-            (["--output", "x.json"], "--train or --heads"),
-            (["--output", "x.json", "--train", "--heads"], "--train or --heads"),
+            (["--output", "x.json"], "say what to do"),
+            (["--output", "x.json", "--train", "--heads"], "say what to do"),
+            (["--output", "x.json", "--heads", "--write-questions", self.squad], "say what to do"),
             (["--output", "no/folder/x.json", "--heads"], "no folder no/folder"),
             (["--output", "x.json", "--heads", "--holdout", "0.95"], "too few articles"),
             (["--output", "x.json", "--train", "--holdout", "0.8"], "--validation 0 trains without it"),
@@ -101,6 +103,82 @@ class HeadsTest(CalibrateCase):
                 result = self.ilre.run("calibrate", "--squad", self.squad, *arguments)
                 self.assertEqual(result.returncode, 1, result.stderr)
                 self.assertIn(message, result.stderr)
+
+
+class WriteQuestionsTest(CalibrateCase):
+    SENTENCES = 20
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.texts = [self.ilre.file(f"{name}.txt", made_up_text(20_000, seed)) for seed, name in enumerate("ab")]
+
+    def arguments(self, name: str, most: int = SENTENCES) -> list[str]:
+        return [
+            "calibrate", "--write-questions", *self.texts, "--most", str(most), "--work", f"{name}-work",
+            "--output", f"{name}.json",
+        ]  # fmt: skip
+
+    def write(self, name: str) -> tuple[str, list[dict[str, object]]]:
+        """-> what it says, and the paragraphs of the file."""
+        result = self.ilre.run(*self.arguments(name), timeout=120)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        data = json.loads((self.ilre.folder / f"{name}.json").read_text(encoding="utf-8"))["data"]
+        return result.stdout, [paragraph for article in data for paragraph in article["paragraphs"]]
+
+    def test_questions_stand_where_they_were_asked(self) -> None:
+        _, paragraphs = self.write("whole")
+        texts = "".join(pathlib.Path(text).read_text(encoding="utf-8") for text in self.texts)
+        joined = "".join(str(paragraph["context"]) for paragraph in paragraphs)
+        self.assertEqual("".join(joined.split()), "".join(texts.split()))
+        # A tiny model writes no questions: these are put into its mouth. Two of them are the same.
+        path = self.ilre.folder / "whole-work/questions.jsonl"
+        settings, *lines = path.read_text(encoding="utf-8").splitlines()
+        self.assertEqual(len(lines), self.SENTENCES)
+        said = {json.loads(line)["segment"]: f"What is {max(1, i)}?" for i, line in enumerate(lines)}
+        written = [json.dumps({"segment": segment, "question": question}) for segment, question in said.items()]
+        path.write_text("\n".join([settings, *written]) + "\n", encoding="utf-8")
+        output, paragraphs = self.write("whole")
+        self.assertIn(f"{self.SENTENCES - 2} questions about {self.SENTENCES} of ", output)
+        asked = [(qa["question"], paragraph["context"], *qa["answers"]) for paragraph in paragraphs for qa in paragraph["qas"]]  # type: ignore[attr-defined]
+        self.assertEqual([question for question, *_ in asked], [said[s] for s in sorted(said) if said[s] != "What is 1?"])
+        for _, context, answer in asked:
+            self.assertTrue(context[answer["answer_start"] :].startswith(answer["text"]))
+            self.assertEqual(answer["text"], answer["text"].strip())
+        # Beside questions of people.
+        heads = ["calibrate", "--heads", "--squad", self.squad, "whole.json", "--lengths", "400", "--texts", "1", "--output", "h.json"]
+        both = self.ilre.run(*heads, timeout=120)
+        self.assertEqual(both.returncode, 0, both.stderr)
+
+    def test_it_goes_on_after_a_kill(self) -> None:
+        whole = self.write("whole")
+        path = self.ilre.folder / "killed-work/questions.jsonl"
+        self.ilre.kill_after_lines(path, 4, *self.arguments("killed"))
+        path.write_bytes(path.read_bytes() + b'{"segment": 1, "qu')
+        output, paragraphs = self.write("killed")
+        self.assertEqual((output.replace("killed", "whole"), paragraphs), whole)
+        self.assertEqual(path.read_bytes().count(b"\n"), 1 + self.SENTENCES)
+        # More of the same is added to what is there.
+        more = self.ilre.run(*self.arguments("killed", self.SENTENCES + 5), timeout=120)
+        self.assertEqual(more.returncode, 0, more.stderr)
+        self.assertEqual(path.read_bytes().count(b"\n"), 1 + self.SENTENCES + 5)
+        self.ilre.file("a.txt", "Another text that nobody has asked about so far. It is short.")
+        other = self.ilre.run(*self.arguments("killed"))
+        self.assertEqual(other.returncode, 1)
+        self.assertIn("was begun with", other.stderr)
+
+    def test_wrong_use(self) -> None:
+        empty, broken = self.ilre.file("empty.txt", "\n"), self.ilre.file("broken.txt", b"good \xff bad")
+        for arguments, message in (
+            (["--write-questions", empty], "no sentence to ask about"),
+            (["--write-questions", broken], "broken.txt is not UTF-8 at byte 5"),
+            (["--write-questions", "nowhere.txt"], "nowhere.txt"),
+            (["--train"], "--squad"),
+        ):
+            with self.subTest(arguments=arguments):
+                result = self.ilre.run("calibrate", "--output", "x.json", *arguments)
+                self.assertEqual(result.returncode, 1, result.stderr)
+                self.assertIn(message, result.stderr)
+                self.assertEqual(len(result.stderr.strip().splitlines()), 1, result.stderr)
 
 
 class TrainTest(CalibrateCase):

@@ -19,7 +19,7 @@ PROFILE = {
     "scoring": "max_sim", "lexical": {"weight": 0.7}, "budget": 200,
 }  # fmt: skip
 # What an ingest that takes long prints now and then.
-PROGRESS = re.compile(r"^\S+ +([0-9]+%|[0-9.]+ MB)  [0-9,]+ tokens( .*)?\n$")
+PROGRESS = re.compile(r"^\S+ +([0-9]+%|[0-9.]+ MB)  [0-9,]+ (tokens|questions)( .*)?\n$")
 
 
 class Ilre:
