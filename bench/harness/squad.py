@@ -1,5 +1,11 @@
-"""Questions about paragraphs from a file in SQuAD's format, and the rival that finds their answers by words: BM25."""
+"""Questions about paragraphs from a file in SQuAD's format, and what is chosen for them within a budget.
 
+As a program it writes the text of each article without its questions, for `ilre calibrate --write-questions`:
+
+    PYTHONPATH=bench python3 -m harness.squad FILE FOLDER [--held-out]
+"""
+
+import argparse
 import dataclasses
 import json
 import pathlib
@@ -39,12 +45,17 @@ class Segment:
         return self.token_end - self.token_begin
 
 
-def read(path: pathlib.Path) -> tuple[list[Paragraph], list[Paragraph]]:
-    """-> paragraphs of the articles that may have been trained on, and of those held out."""
+def _articles(path: pathlib.Path) -> tuple[list[Any], list[Any]]:
+    """-> those that may have been trained on, and those held out."""
     articles = json.loads(path.read_text(encoding="utf-8"))["data"]
     first_held_out = int(len(articles) * HELD_OUT_FROM)
+    return articles[:first_held_out], articles[first_held_out:]
+
+
+def read(path: pathlib.Path) -> tuple[list[Paragraph], list[Paragraph]]:
+    """-> paragraphs of the articles that may have been trained on, and of those held out."""
     parts = []
-    for part in (articles[:first_held_out], articles[first_held_out:]):
+    for part in _articles(path):
         parts.append([Paragraph(p["context"], p["qas"]) for article in part for p in article["paragraphs"]])
     return parts[0], parts[1]
 
@@ -126,3 +137,19 @@ def share_recalled(question: Question, segments: Sequence[Segment], recalled: se
     """Of the tokens of the answer's sentence."""
     tokens = [t for s in answer_segments(question, segments) for t in range(s.token_begin, s.token_end)]
     return sum(token in recalled for token in tokens) / len(tokens)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="harness.squad", description="Writes the text of each article to a file.")
+    parser.add_argument("file", type=pathlib.Path, help="in SQuAD's format")
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--held-out", action="store_true", help="of the articles that are held out [of the others]")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for number, article in enumerate(_articles(arguments.file)[arguments.held_out], 1):
+        text = "\n\n".join(paragraph["context"] for paragraph in article["paragraphs"])
+        (arguments.folder / f"{number:03}.txt").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
