@@ -163,7 +163,8 @@ absl::Status CalibrateWriteQuestions(const Settings& settings, const CalibrateAr
   options.device = settings.device;
   ILRE_ASSIGN_OR_RETURN(options.arithmetic, ParseArithmetic(settings.arithmetic));
   ILRE_ASSIGN_OR_RETURN(const auto decoder, Decoder::Load(*checkpoint, options));
-  const std::vector<size_t> asked = Drawn(segments.size(), static_cast<size_t>(arguments.most), arguments.training.seed);
+  const std::vector<size_t> asked =
+      Drawn(segments.size(), static_cast<size_t>(arguments.most), arguments.training.seed);
   std::vector<std::pair<size_t, std::string>> texts;
   for (const size_t segment : asked) {
     if (log->Has(segment)) continue;

@@ -39,8 +39,8 @@ std::pair<size_t, size_t> Stripped(absl::string_view text, size_t begin, size_t 
 
 // Characters before a byte.
 size_t CharactersBefore(absl::string_view text, size_t byte) {
-  return static_cast<size_t>(
-      std::count_if(text.begin(), text.begin() + byte, [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; }));
+  return static_cast<size_t>(std::count_if(text.begin(), text.begin() + byte,
+                                           [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; }));
 }
 
 }  // namespace

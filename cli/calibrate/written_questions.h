@@ -15,8 +15,8 @@
 
 namespace ilre::cli {
 
-// A text as articles of some paragraphs each, whole segments as documents are cut with this profile: a paragraph ends at
-// a blank line or where it is long. White space around a paragraph is left out. Titles are `name` and a number.
+// A text as articles of some paragraphs each, whole segments as documents are cut with this profile: a paragraph ends
+// at a blank line or where it is long. White space around a paragraph is left out. Titles are `name` and a number.
 std::vector<SquadArticle> CutArticles(const Tokenizer& tokenizer, const RetrievalProfile& profile,
                                       const std::string& name, const std::string& text);
 

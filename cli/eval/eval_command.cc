@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -162,13 +164,22 @@ std::vector<Job> PlanJobs(const EvalArguments& arguments, const Inputs& inputs, 
   return jobs;
 }
 
+// Of a profile and of the weights beside it, where it has some.
+absl::StatusOr<std::string> ProfileDigest(const std::string& path) {
+  std::vector<std::string> files = {path};
+  std::error_code error;
+  const std::string weights = std::filesystem::path(path).replace_extension(".safetensors").string();
+  if (std::filesystem::exists(weights, error)) files.push_back(weights);
+  return FilesDigest(files);
+}
+
 // What results depend on beside their keys, in one line.
 absl::StatusOr<std::string> LogSettings(const Settings& settings, const EvalArguments& arguments,
                                         const Evaluator& evaluator) {
   ILRE_ASSIGN_OR_RETURN(const std::string profile, ProfilePath(settings, evaluator.model_fingerprint()));
   Json line = {{"model_and_profile", evaluator.Fingerprint()}, {"seed", arguments.seed}};
-  const std::pair<const char*, std::string> files[] = {{"profile", profile},
-                                                       {"squad", arguments.squad},
+  ILRE_ASSIGN_OR_RETURN(line["profile"], ProfileDigest(profile));
+  const std::pair<const char*, std::string> files[] = {{"squad", arguments.squad},
                                                        {"hotpot", arguments.hotpot},
                                                        {"questions", arguments.questions},
                                                        {"prose", arguments.prose}};
@@ -186,7 +197,7 @@ absl::Status LogModes(const Modes& modes, const Evaluator& evaluator, ResultLog*
   for (const std::string& mode : modes.names) {
     Json settings;
     if (const auto profile = modes.profiles.find(mode); profile != modes.profiles.end()) {
-      ILRE_ASSIGN_OR_RETURN(settings["profile"], FileDigest(profile->second));
+      ILRE_ASSIGN_OR_RETURN(settings["profile"], ProfileDigest(profile->second));
     } else if (mode == "gemfilter" || mode == "snapkv") {
       settings["attention_layer"] = evaluator.AttentionLayer();
     }

@@ -90,11 +90,15 @@ class EvalTest(unittest.TestCase):
         self.assertEqual(by_mode["default"], by_mode["same"])
         self.assertEqual(len(by_mode["default"]), len(by_mode["other"]))
         self.assertNotEqual(by_mode["default"], by_mode["other"])
-        # What the mode was is remembered.
-        self.ilre.write_profile("other.json", neighbour_weight=0.5)
-        changed = self.ilre.run(*more)
-        self.assertEqual(changed.returncode, 1)
-        self.assertIn("mode other was begun with", changed.stderr)
+        # What the mode was is remembered, the weights beside it too.
+        for change in (
+            lambda: self.ilre.file("other.safetensors", "weights"),
+            lambda: self.ilre.write_profile("other.json", neighbour_weight=0.5),
+        ):
+            change()
+            changed = self.ilre.run(*more)
+            self.assertEqual(changed.returncode, 1)
+            self.assertIn("mode other was begun with", changed.stderr)
 
     def test_a_collection_is_asked_as_its_text_is(self) -> None:
         arguments = [*self.inputs, "--squad-tokens", "6000", "--holdout", "0.5", "--budget", "100,300", "--recall-only", "--modes", "bm25"]  # fmt: skip
