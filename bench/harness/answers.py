@@ -15,7 +15,7 @@ from harness.ilre import ROOT, Engine, Store
 from harness.report import Report, bootstrap_interval, progress
 
 BUDGETS = (128, 512)  # tokens
-RIVALS = ("bm25", "minilm", "minilm_and_bm25")
+RIVALS = ("bm25", "minilm", "minilm_and_bm25")  # those that recall best: neighbours only cost MiniLM recall
 BEST = ROOT / "profiles/smollm2-135m-instruct.best.json"
 
 Outcome = tuple[float, int]  # 1 if the answer holds a reference, and the tokens of text in the prompt
@@ -44,7 +44,8 @@ def _measure(
         tokens = store.ingest("paragraphs", document).tokens
         segments = store.segments("paragraphs")
         progress(f"{section}: {len(asked)} questions about {tokens} tokens")
-        ours = _answer(store, section, [document] * len(asked), asked, "--compare", f"best={BEST}", "--budget", "128,512")
+        budgets = ",".join(map(str, BUDGETS))
+        ours = _answer(store, section, [document] * len(asked), asked, "--compare", f"best={BEST}", "--budget", budgets)
         for name, outcomes in ours.items():
             _note(report, f"{section}.{name}", outcomes, ours["default_512"])
         scores = rivals.score([question.text for question in asked], segments, minilm_folder)

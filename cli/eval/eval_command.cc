@@ -198,7 +198,7 @@ absl::Status LogModes(const Modes& modes, const Evaluator& evaluator, ResultLog*
     Json settings;
     if (const auto profile = modes.profiles.find(mode); profile != modes.profiles.end()) {
       ILRE_ASSIGN_OR_RETURN(settings["profile"], ProfileDigest(profile->second));
-    } else if (mode == "gemfilter" || mode == "snapkv") {
+    } else if (SelectsTokens(mode)) {
       settings["attention_layer"] = evaluator.AttentionLayer();
     }
     if (!settings.is_null()) ILRE_RETURN_IF_ERROR(log->SetMode(mode, DumpLine(settings)));

@@ -40,7 +40,6 @@ absl::Status ChangeProfile(const std::string& mode, RetrievalProfile* profile) {
   return absl::OkStatus();
 }
 
-bool SelectsTokens(const std::string& mode) { return mode == "gemfilter" || mode == "snapkv"; }
 bool Retrieves(const std::string& mode) { return mode != "full" && mode != "window" && !SelectsTokens(mode); }
 
 // Runs of consecutive tokens, which are given in order, as ranges less `first`.
@@ -80,6 +79,8 @@ const std::vector<std::string>& EvalModes() {
                                                                 "full",    "window",   "gemfilter",  "snapkv"};
   return *modes;
 }
+
+bool SelectsTokens(const std::string& mode) { return mode == "gemfilter" || mode == "snapkv"; }
 
 Evaluator::Evaluator() = default;
 Evaluator::~Evaluator() = default;

@@ -26,6 +26,8 @@ namespace ilre::cli {
 // layer (cli/eval/token_selection.h), where the whole document fits the model's context: behind it, their positions
 // mean nothing to the model. Further modes are other profiles, by names of the caller's.
 const std::vector<std::string>& EvalModes();
+// Of the last two: those that depend on the attention layer.
+bool SelectsTokens(const std::string& mode);
 
 struct EvaluatorOptions {
   std::map<std::string, std::string> compared;  // modes that are other profiles, and their files

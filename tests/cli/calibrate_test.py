@@ -90,9 +90,9 @@ class HeadsTest(CalibrateCase):
 
     def test_wrong_use(self) -> None:
         for arguments, message in (
-            (["--output", "x.json"], "say what to do"),
-            (["--output", "x.json", "--train", "--heads"], "say what to do"),
-            (["--output", "x.json", "--heads", "--write-questions", self.squad], "say what to do"),
+            (["--output", "x.json"], "say what to do: --train, --heads or --write-questions"),
+            (["--output", "x.json", "--train", "--heads"], "say what to do: --train, --heads or --write-questions"),
+            (["--output", "x.json", "--heads", "--write-questions", self.squad], "say what to do: --train, --heads or --write-questions"),
             (["--output", "no/folder/x.json", "--heads"], "no folder no/folder"),
             (["--output", "x.json", "--heads", "--holdout", "0.95"], "too few articles"),
             (["--output", "x.json", "--train", "--holdout", "0.8"], "--validation 0 trains without it"),

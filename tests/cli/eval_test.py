@@ -91,11 +91,10 @@ class EvalTest(unittest.TestCase):
         self.assertEqual(len(by_mode["default"]), len(by_mode["other"]))
         self.assertNotEqual(by_mode["default"], by_mode["other"])
         # What the mode was is remembered, the weights beside it too.
-        for change in (
-            lambda: self.ilre.file("other.safetensors", "weights"),
-            lambda: self.ilre.write_profile("other.json", neighbour_weight=0.5),
-        ):
-            change()
+        for neighbour_weight, has_weights in ((0.5, False), (0.9, True)):
+            self.ilre.write_profile("other.json", neighbour_weight=neighbour_weight)
+            if has_weights:
+                self.ilre.file("other.safetensors", "weights")
             changed = self.ilre.run(*more)
             self.assertEqual(changed.returncode, 1)
             self.assertIn("mode other was begun with", changed.stderr)
