@@ -76,6 +76,10 @@ absl::Status RocksdbKeyStore::Close() {
   ILRE_RETURN_IF_ERROR(FlushAll());
   ILRE_ASSIGN_OR_RETURN(const DatabaseSlot::Lease database, slot_.Acquire());
   rocksdb::CancelAllBackgroundWork(database->db(), /*wait=*/true);
+  if (background_errors_->failed()) {  // the table of contents may not be synced; a seal must not outlive what it seals
+    return MakeError(absl::StatusCode::kUnavailable, "STORE_UNAVAILABLE",
+                     absl::StrCat("work in the background failed while the store in ", path_, " was closed"));
+  }
   return SealManifest(path_);
 }
 

@@ -162,10 +162,16 @@ TEST_F(RocksdbKeyStoreTest, ADamagedRowIsSeenAndCanBeDeletedWithAllItsRecords) {
   ILRE_ASSERT_OK(store_->DeleteDocument("c", "a"));
   ILRE_ASSERT_OK(store_->CreateDocument(NewRow("c", "a")));
   Tamper([&](const RocksdbDatabase& database) {
-    std::string value;
-    const rocksdb::Status status =
-        database.db()->Get(rocksdb::ReadOptions(), database.family(Family::kBlocks), BlockKey(rows_[0].uid, 0), &value);
-    EXPECT_TRUE(status.IsNotFound());
+    const auto expect_gone = [&](Family family, const std::string& key) {
+      std::string value;
+      EXPECT_TRUE(database.db()->Get(rocksdb::ReadOptions(), database.family(family), key, &value).IsNotFound());
+    };
+    for (uint32_t block = 0; block < rows_[0].num_blocks; ++block) {
+      for (const auto& [family, record_class] : kBlockwiseRecords) {
+        expect_gone(family, BlockwiseKey(record_class, rows_[0].uid, block));
+      }
+    }
+    expect_gone(Family::kState, StateKey(rows_[0].uid));
   });
 }
 

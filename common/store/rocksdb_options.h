@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/store/key_store.h"
+#include "common/store/record_keys.h"
 #include "rocksdb/cache.h"
 #include "rocksdb/db.h"
 #include "rocksdb/options.h"
@@ -16,6 +17,16 @@ namespace ilre {
 enum class Family { kDefault, kMeta, kBlocks, kText, kLexical, kState };
 inline constexpr int kNumFamilies = 6;
 const std::string& FamilyName(Family family);
+
+// Where the records of a document are, apart from its row and owner: three of each block, and one state.
+struct FamilyOfRecords {
+  Family family;
+  RecordClass record_class;
+};
+inline constexpr FamilyOfRecords kBlockwiseRecords[] = {{Family::kBlocks, RecordClass::kBlock},
+                                                        {Family::kText, RecordClass::kText},
+                                                        {Family::kLexical, RecordClass::kLexical}};
+inline constexpr FamilyOfRecords kStateRecord = {Family::kState, RecordClass::kState};
 
 // Options shared by the writer and its followers. `env` is nullptr for the system's files.
 rocksdb::DBOptions MakeDbOptions(const KeyStoreOptions& options, rocksdb::Env* env);

@@ -22,14 +22,6 @@ uint64_t SumOfValues(const RocksdbDatabase& database, Family family, const std::
   return bytes;
 }
 
-struct FamilyOfRecords {
-  Family family;
-  RecordClass record_class;
-};
-constexpr FamilyOfRecords kBlockwise[] = {{Family::kBlocks, RecordClass::kBlock},
-                                          {Family::kText, RecordClass::kText},
-                                          {Family::kLexical, RecordClass::kLexical}};
-
 }  // namespace
 
 // Fills the ledger, once. Documents whose row is damaged are not in it.
@@ -50,12 +42,13 @@ RocksdbKeyStore::Sizes RocksdbKeyStore::SizesOf(const DocumentRow& row) const {
   if (row.record_bytes != 0 || row.state_bytes != 0) return {.records = row.record_bytes, .state = row.state_bytes};
   const absl::StatusOr<DatabaseSlot::Lease> database = slot_.Acquire();
   if (!database.ok()) return {};
-  const auto sum = [&](Family family, RecordClass record_class) {
-    return SumOfValues(**database, family, DocumentBegin(record_class, row.uid), DocumentEnd(record_class, row.uid));
+  const auto sum = [&](const FamilyOfRecords& records) {
+    return SumOfValues(**database, records.family, DocumentBegin(records.record_class, row.uid),
+                       DocumentEnd(records.record_class, row.uid));
   };
   Sizes sizes;
-  for (const auto& [family, record_class] : kBlockwise) sizes.records += sum(family, record_class);
-  sizes.state = sum(Family::kState, RecordClass::kState);
+  for (const FamilyOfRecords& records : kBlockwiseRecords) sizes.records += sum(records);
+  sizes.state = sum(kStateRecord);
   return sizes;
 }
 
@@ -64,7 +57,7 @@ uint64_t RocksdbKeyStore::SizeOfBlock(const DocumentRow& row, uint32_t block) co
   const absl::StatusOr<DatabaseSlot::Lease> database = slot_.Acquire();
   if (!database.ok()) return 0;
   uint64_t bytes = 0;
-  for (const auto& [family, record_class] : kBlockwise) {
+  for (const auto& [family, record_class] : kBlockwiseRecords) {
     bytes += SumOfValues(**database, family, BlockwiseKey(record_class, row.uid, block),
                          BlockwiseKey(record_class, row.uid, block + 1));
   }

@@ -48,6 +48,14 @@ struct Scene {
     EXPECT_EQ(difference, "") << when;
     EXPECT_EQ(UsageDifference(*store, workload.expected()), "") << when;
   }
+  void DeleteAll() {
+    const ExpectedStore documents = workload.expected();
+    ASSERT_FALSE(documents.empty());
+    for (const auto& document : documents) {
+      const auto& [collection, name] = document.first;
+      ILRE_ASSERT_OK(store->DeleteDocument(collection, name));
+    }
+  }
   void CutPower(Loss loss) {
     files->CutPower();
     store.reset();
@@ -56,7 +64,7 @@ struct Scene {
 
   TempFolder folder;
   std::shared_ptr<FaultyFileSystem> files = std::make_shared<FaultyFileSystem>();
-  std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(files);
+  std::unique_ptr<rocksdb::Env> env = NewFaultyEnv(files);
   Random random;
   Workload workload;
   std::unique_ptr<RocksdbKeyStore> store;
@@ -136,6 +144,26 @@ TEST(FullDiskTest, IsNamedAndReadingGoesOn) {
   }
   scene.files->Heal();
   ILRE_EXPECT_OK(scene.store->CreateDocument(NewRow("c", "new")));
+}
+
+TEST(GivingSpaceBackTest, ADiskThatFailsAtAnyCallIsNoMoreThanAnError) {
+  bool failed = true;
+  int after = 0;
+  for (; failed; ++after) {
+    SCOPED_TRACE(after);
+    Scene scene(7);
+    scene.Run(40, /*may_fail=*/false);
+    scene.Open();  // so that the documents lie in tables
+    ASSERT_NO_FATAL_FAILURE(scene.DeleteAll());
+    scene.files->Arm(Fault::kInputOutput, after, INT_MAX);
+    const absl::Status status = scene.store->CompactDeleted();
+    failed = scene.files->num_injected() > 0;
+    EXPECT_TRUE(failed || status.ok()) << status;
+    scene.files->Heal();
+    ILRE_EXPECT_OK(scene.store->CreateDocument(NewRow("c", "new")));
+    ILRE_EXPECT_OK(scene.store->CompactDeleted());
+  }
+  EXPECT_GT(after, 20);
 }
 
 TEST(FailedSyncTest, ARefusedCommitNeverComesBack) {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "rocksdb/system_clock.h"
 
 namespace ilre {
 namespace {
@@ -28,6 +29,21 @@ void Spoil(const std::string& name, uint64_t begin, uint64_t end, Random* random
   content[begin + random->Below(end - begin)] ^= 0x55;
   Replace(name, content);
 }
+
+class QuickClock final : public rocksdb::SystemClockWrapper {
+ public:
+  QuickClock() : SystemClockWrapper(SystemClock::Default()) {}
+  const char* Name() const override { return "QuickClock"; }
+  void SleepForMicroseconds(int micros) override { SystemClockWrapper::SleepForMicroseconds(micros / 1000); }
+};
+
+class FaultyEnv final : public rocksdb::EnvWrapper {
+ public:
+  explicit FaultyEnv(const std::shared_ptr<FaultyFileSystem>& files) : EnvWrapper(rocksdb::NewCompositeEnv(files)) {
+    file_system_ = files;
+    system_clock_ = std::make_shared<QuickClock>();
+  }
+};
 
 }  // namespace
 
@@ -243,6 +259,10 @@ rocksdb::IOStatus FaultyFileSystem::DeleteFile(const std::string& name, const ro
   sizes_.erase(name);
   created_.erase(name);
   return FileSystemWrapper::DeleteFile(name, options, debug);
+}
+
+std::unique_ptr<rocksdb::Env> NewFaultyEnv(const std::shared_ptr<FaultyFileSystem>& files) {
+  return std::make_unique<FaultyEnv>(files);
 }
 
 }  // namespace ilre

@@ -89,4 +89,7 @@ class FaultyFileSystem final : public rocksdb::FileSystemWrapper {
   std::vector<Rename> renames_ ABSL_GUARDED_BY(mutex_);    // likewise
 };
 
+// `files` for RocksDB, which waits a thousandth of the second that it would wait after an error in the background.
+std::unique_ptr<rocksdb::Env> NewFaultyEnv(const std::shared_ptr<FaultyFileSystem>& files);
+
 }  // namespace ilre

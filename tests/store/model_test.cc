@@ -17,7 +17,7 @@ TEST(ModelTest, SaysWhatAMapWouldSay) {
   constexpr int kOperationsBetweenReopenings = 2'000;
   const TempFolder folder;
   const auto files = std::make_shared<FaultyFileSystem>();  // for its syncs, which cost nothing
-  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(files);
+  const std::unique_ptr<rocksdb::Env> env = NewFaultyEnv(files);
   const KeyStoreOptions options = {.write_buffer_bytes = 256 << 10, .block_cache_bytes = 1 << 20};
   Workload workload(/*seed=*/1, /*num_names=*/60);
   std::unique_ptr<RocksdbKeyStore> store;
