@@ -248,7 +248,7 @@ void AddEval(CLI::App* app, const Settings& settings, EvalArguments* arguments, 
           "--modes", arguments->modes,
           "Of default, one-look, no-lexical, bm25, full (the whole document), window (its first and last tokens), "
           "gemfilter, snapkv (rivals that read all of it first: like full, within the model's context alone), and the "
-          "names of --compare [default, and these]")
+          "names of --compare and --chosen [default, and these]")
       ->delimiter(',');
   eval->add_option("--budget", arguments->budgets, "Tokens to recall: 128,512")
       ->delimiter(',')
@@ -273,6 +273,13 @@ void AddEval(CLI::App* app, const Settings& settings, EvalArguments* arguments, 
                    "Your own, one a line: {\"document\": text, \"question\": text, \"answers\": [text, ...]}");
   eval->add_option("--compare", arguments->compared,
                    "Another profile as a mode of its own: NAME=PROFILE.json; again for more")
+      ->allow_extra_args(false);
+  eval->add_flag("--write-samples", arguments->write_samples,
+                 "Ask nothing, but write the samples to OUTPUT/samples.jsonl, for another retriever");
+  eval->add_option("--chosen", arguments->chosen,
+                   "What another retriever chose of them, as a mode of its own: NAME=FILE, whose lines are {\"task\": "
+                   "text, \"length\": tokens, \"index\": number, \"budget\": tokens, \"ranges\": [[first byte, byte "
+                   "after the last], ...]}; again for more")
       ->allow_extra_args(false);
   eval->add_option("--attention-layer", arguments->attention_layer,
                    "Of modes gemfilter and snapkv, from 0 [two fifths of the way up]")

@@ -12,7 +12,7 @@ import unittest
 import zlib
 from typing import Any, Callable
 
-from harness import answers, comparison, folds, ilre, kill, kinds, needles, paraphrases, pieces, report, rivals, squad, tasks
+from harness import answers, choose, comparison, folds, ilre, kill, kinds, needles, paraphrases, pieces, report, rivals, squad, tasks
 
 PROSE = [f"Sentence number {i} of a long and quiet story ends here." for i in range(500)]
 
@@ -156,6 +156,26 @@ class FoldsTest(unittest.TestCase):
         self.assertEqual(files[-1], content)
         for file in files:
             self.assertEqual(sorted(file["data"]), content["data"])  # type: ignore[call-overload]
+
+
+class ChooseTest(unittest.TestCase):
+    def test_choices_are_ranges_of_bytes(self) -> None:
+        document = "Grüne Äpfel. Rote Birnen. Blaue Trauben."
+        ends = [len(document[: document.index(word)].encode()) for word in ("Rote", "Blaue")] + [len(document.encode())]
+        sample = {"task": "qa_1", "length": 512, "index": 7, "question": "Welche Birnen?", "document": document}
+        sample["segments"] = [[0, ends[0], 4], [ends[0], ends[1], 3], [ends[1], ends[2], 5]]
+        segments = choose.segments_of(sample)
+        self.assertEqual([s.text for s in segments], ["Grüne Äpfel. ", "Rote Birnen. ", "Blaue Trauben."])
+        self.assertEqual([(s.token_begin, s.token_end) for s in segments], [(0, 4), (4, 7), (7, 12)])
+
+        def ranges(chosen: list[squad.Segment]) -> object:
+            line = json.loads(choose.choice(sample, 64, chosen))
+            self.assertEqual([line[name] for name in ("task", "length", "index", "budget")], ["qa_1", 512, 7, 64])
+            return line["ranges"]
+
+        self.assertEqual(ranges(segments[:2]), [[0, ends[1]]], "side by side")
+        self.assertEqual(ranges(segments[::2]), [[0, ends[0]], [ends[1], ends[2]]])
+        self.assertEqual(ranges([]), [])
 
 
 class RivalsTest(unittest.TestCase):

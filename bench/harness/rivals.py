@@ -8,6 +8,7 @@ from typing import Sequence
 from harness import sentence_vectors, squad
 
 Scores = list[list[float]]  # [questions][segments]
+NAMES = ("bm25", "minilm", "minilm_neighbours", "minilm_and_bm25")
 
 
 def missing_package() -> str | None:
@@ -25,7 +26,12 @@ def _sentence_vectors(folder: str) -> sentence_vectors.SentenceVectors:
     return sentence_vectors.SentenceVectors(pathlib.Path(folder))
 
 
-def score(questions: Sequence[str], segments: Sequence[squad.Segment], minilm_folder: str | None) -> dict[str, Scores]:
+def score(
+    questions: Sequence[str],
+    segments: Sequence[squad.Segment],
+    minilm_folder: str | None,
+    names: Sequence[str] = NAMES,
+) -> dict[str, Scores]:
     """By name, for segments in the document's order. Without a folder of all-MiniLM-L6-v2 those that need it are left out."""
     from rank_bm25 import BM25Okapi  # pylint: disable=import-outside-toplevel
 
@@ -33,17 +39,18 @@ def score(questions: Sequence[str], segments: Sequence[squad.Segment], minilm_fo
     bm25 = BM25Okapi([squad.words(text) for text in texts])
     by_words = [bm25.get_scores(squad.words(question)).tolist() for question in questions]
     scores = {"bm25": by_words}
-    if minilm_folder is None:
-        return scores
-    vectors = _sentence_vectors(minilm_folder)
-    asked = vectors.encode(questions)
-    alone = (asked @ vectors.encode(texts).T).tolist()
-    near = (asked @ vectors.encode(sentence_vectors.with_neighbours(texts)).T).tolist()
-    fused = [
-        [cosine + words / max(1e-6, max(row_words)) for cosine, words in zip(row, row_words)]
-        for row, row_words in zip(alone, by_words)
-    ]
-    return scores | {"minilm": alone, "minilm_neighbours": near, "minilm_and_bm25": fused}
+    if minilm_folder is not None and set(names) != {"bm25"}:
+        vectors = _sentence_vectors(minilm_folder)
+        asked = vectors.encode(questions)
+        scores["minilm"] = (asked @ vectors.encode(texts).T).tolist()
+        if "minilm_neighbours" in names:
+            near = vectors.encode(sentence_vectors.with_neighbours(texts))
+            scores["minilm_neighbours"] = (asked @ near.T).tolist()
+        scores["minilm_and_bm25"] = [
+            [cosine + words / max(1e-6, max(row_words)) for cosine, words in zip(row, row_words)]
+            for row, row_words in zip(scores["minilm"], by_words)
+        ]
+    return {name: scores[name] for name in names if name in scores}
 
 
 def window(questions: Sequence[str], segments: Sequence[squad.Segment]) -> Scores:

@@ -42,17 +42,11 @@ double GoldRecalled(const std::vector<int64_t>& begins, const float* scores, con
 SegmentedText SegmentText(const Tokenizer& tokenizer, const std::string& text, const RetrievalProfile& profile) {
   SegmentedText made;
   made.tokens = tokenizer.Encode(text);
-  Segmenter segmenter(profile.max_segment, profile.max_indented);
-  uint32_t begin = 0;
-  for (size_t i = 0; i < made.tokens.ids.size(); ++i) {
-    const uint32_t end = made.tokens.ends[i];
-    if (segmenter.StartsSegment(absl::string_view(text).substr(begin, end - begin))) {
-      made.begins.push_back(static_cast<int64_t>(i));
-    }
-    made.segment_of.push_back(static_cast<int64_t>(made.begins.size()) - 1);
-    begin = end;
-  }
+  made.begins = SegmentBegins(text, made.tokens.ends, Segmenter(profile.max_segment, profile.max_indented));
   made.begins.push_back(static_cast<int64_t>(made.tokens.ids.size()));
+  for (int64_t segment = 0; segment < made.num_segments(); ++segment) {
+    made.segment_of.resize(static_cast<size_t>(made.begins[static_cast<size_t>(segment) + 1]), segment);
+  }
   return made;
 }
 

@@ -1,9 +1,11 @@
 #include "cli/eval/eval_command.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
@@ -17,6 +19,7 @@
 #include "cli/content_digest.h"
 #include "cli/eval/eval_report.h"
 #include "cli/eval/evaluator.h"
+#include "cli/eval/other_retriever.h"
 #include "cli/eval/prose.h"
 #include "cli/eval/question_files.h"
 #include "cli/eval/result_log.h"
@@ -52,32 +55,46 @@ bool Contains(const std::vector<std::string>& names, const std::string& name) {
 // What is asked, and how.
 struct Modes {
   std::vector<std::string> names;
-  std::map<std::string, std::string> profiles;  // files, of those that are other profiles
+  std::map<std::string, std::string> profiles, chosen;  // files, of other profiles and of other retrievers' choices
 };
+
+// An option whose values add modes.
+struct ModeOption {
+  const char* name;
+  const char* form;  // of its values
+  const std::vector<std::string>* values;
+  std::map<std::string, std::string>* files;  // by mode
+};
+
+absl::Status AddModes(const ModeOption& option, const EvalArguments& arguments, Modes* modes) {
+  for (const std::string& value : *option.values) {
+    const std::pair<std::string, std::string> named = absl::StrSplit(value, absl::MaxSplits('=', 1));
+    const auto& [name, path] = named;
+    if (name.empty() || path.empty() || absl::StrContains(name, ',')) {
+      return errors::InvalidArgument(absl::StrCat("eval: ", option.name, " ", value, " is not ", option.form));
+    }
+    if (Contains(EvalModes(), name) || modes->profiles.count(name) + modes->chosen.count(name) > 0) {
+      return errors::InvalidArgument(absl::StrCat("eval: ", option.name, " ", value, ": there is a mode ", name));
+    }
+    if (arguments.modes.empty()) modes->names.push_back(name);
+    if (!Contains(modes->names, name)) {
+      return errors::InvalidArgument(absl::StrCat("eval: ", option.name, " ", name, " is not among the modes"));
+    }
+    (*option.files)[name] = path;
+  }
+  return absl::OkStatus();
+}
 
 absl::StatusOr<Modes> ReadModes(const EvalArguments& arguments) {
   Modes modes{.names = arguments.modes};
   if (modes.names.empty()) modes.names.push_back("default");
-  for (const std::string& compared : arguments.compared) {
-    const std::pair<std::string, std::string> named = absl::StrSplit(compared, absl::MaxSplits('=', 1));
-    const auto& [name, path] = named;
-    if (name.empty() || path.empty() || absl::StrContains(name, ',')) {
-      return errors::InvalidArgument(absl::StrCat("eval: --compare ", compared, " is not NAME=PROFILE.json"));
-    }
-    if (Contains(EvalModes(), name) || !modes.profiles.insert(named).second) {
-      return errors::InvalidArgument(absl::StrCat("eval: --compare ", compared, ": there is a mode ", name));
-    }
-    if (arguments.modes.empty()) modes.names.push_back(name);
+  for (const ModeOption& option : {ModeOption{"--compare", "NAME=PROFILE.json", &arguments.compared, &modes.profiles},
+                                   ModeOption{"--chosen", "NAME=FILE", &arguments.chosen, &modes.chosen}}) {
+    ILRE_RETURN_IF_ERROR(AddModes(option, arguments, &modes));
   }
   for (const std::string& name : modes.names) {
-    if (!Contains(EvalModes(), name) && modes.profiles.count(name) == 0) {
-      return errors::InvalidArgument(absl::StrCat("no mode ", name, ", nor --compare ", name, "=PROFILE.json"));
-    }
-  }
-  for (const auto& [name, path] : modes.profiles) {
-    if (!Contains(modes.names, name)) {
-      return errors::InvalidArgument(absl::StrCat("eval: --compare ", name, " is not among the modes"));
-    }
+    if (Contains(EvalModes(), name) || modes.profiles.count(name) + modes.chosen.count(name) > 0) continue;
+    return errors::InvalidArgument(absl::StrCat("no mode ", name, ", nor --compare or --chosen ", name, "=FILE"));
   }
   return modes;
 }
@@ -198,11 +215,30 @@ absl::Status LogModes(const Modes& modes, const Evaluator& evaluator, ResultLog*
     Json settings;
     if (const auto profile = modes.profiles.find(mode); profile != modes.profiles.end()) {
       ILRE_ASSIGN_OR_RETURN(settings["profile"], ProfileDigest(profile->second));
+    } else if (const auto chosen = modes.chosen.find(mode); chosen != modes.chosen.end()) {
+      ILRE_ASSIGN_OR_RETURN(settings["chosen"], FileDigest(chosen->second));
     } else if (SelectsTokens(mode)) {
       settings["attention_layer"] = evaluator.AttentionLayer();
     }
     if (!settings.is_null()) ILRE_RETURN_IF_ERROR(log->SetMode(mode, DumpLine(settings)));
   }
+  return absl::OkStatus();
+}
+
+// Writes the samples for another retriever, and leaves no file where that fails.
+absl::Status WriteSamples(const std::vector<Job>& jobs, const Evaluator& evaluator, const std::string& path) {
+  const std::string unfinished = path + ".part";
+  std::ofstream file(unfinished, std::ios::binary | std::ios::trunc);
+  for (const Job& job : jobs) {
+    ILRE_ASSIGN_OR_RETURN(const Sample sample, job.make());
+    file << SampleLine(sample, evaluator.tokenizer(), evaluator.profile()) << '\n';
+    if (Interrupted()) return errors::Cancelled("the evaluation");
+  }
+  file.close();
+  if (!file || std::rename(unfinished.c_str(), path.c_str()) != 0) {
+    return ErrnoError(errno, absl::StrCat("cannot write ", path));
+  }
+  std::fprintf(stderr, "%zu samples in %s\n", jobs.size(), path.c_str());
   return absl::OkStatus();
 }
 
@@ -245,12 +281,15 @@ absl::Status RunJobs(const EvalArguments& arguments, const std::vector<std::stri
 absl::Status RunEval(const Settings& settings, const EvalArguments& arguments) {
   ILRE_RETURN_IF_ERROR(CheckArguments(arguments));
   ILRE_ASSIGN_OR_RETURN(const Modes modes, ReadModes(arguments));
+  EvaluatorOptions options{.compared = modes.profiles,
+                           .answers = !arguments.recall_only && !arguments.write_samples,
+                           .attention_layer = arguments.attention_layer};
+  for (const auto& [name, path] : modes.chosen) {
+    ILRE_ASSIGN_OR_RETURN(options.chosen[name], ChosenRanges::Read(path));
+  }
   ILRE_RETURN_IF_ERROR(CreateFolders(arguments.output));
   InstallInterruptHandler();
-  ILRE_ASSIGN_OR_RETURN(const auto evaluator, Evaluator::Open(settings, modes.names,
-                                                              {.compared = modes.profiles,
-                                                               .answers = !arguments.recall_only,
-                                                               .attention_layer = arguments.attention_layer}));
+  ILRE_ASSIGN_OR_RETURN(const auto evaluator, Evaluator::Open(settings, modes.names, options));
   ILRE_ASSIGN_OR_RETURN(const Inputs inputs, ReadInputs(arguments, evaluator->tokenizer()));
   TaskSources sources{.tokenizer = &evaluator->tokenizer(), .prose = &inputs.prose};
   if (!inputs.squad.texts.empty()) sources.squad = &inputs.squad;
@@ -262,11 +301,12 @@ absl::Status RunEval(const Settings& settings, const EvalArguments& arguments) {
                    task == "qa_1" ? "--squad" : "--hotpot");
     }
   }
+  const std::vector<Job> jobs = PlanJobs(arguments, inputs, sources, evaluator->tokenizer());
+  if (arguments.write_samples) return WriteSamples(jobs, *evaluator, absl::StrCat(arguments.output, "/samples.jsonl"));
   ILRE_ASSIGN_OR_RETURN(const std::string log_settings, LogSettings(settings, arguments, *evaluator));
   ILRE_ASSIGN_OR_RETURN(const auto log,
                         ResultLog::Open(absl::StrCat(arguments.output, "/results.jsonl"), log_settings));
   ILRE_RETURN_IF_ERROR(LogModes(modes, *evaluator, log.get()));
-  const std::vector<Job> jobs = PlanJobs(arguments, inputs, sources, evaluator->tokenizer());
   const absl::Status status = RunJobs(arguments, modes.names, jobs, evaluator.get(), log.get());
   if (!log->results().empty()) {  // what is known so far, also where it ends early
     const std::vector<EvalFigure> figures = Summarize(log->results());

@@ -25,8 +25,10 @@ struct EvalArguments {
   bool collection = false;            // its paragraphs are documents of their own
   std::string questions;              // a file of users' own
   std::vector<std::string> compared;  // NAME=FILE: mode NAME is the profile of FILE
+  std::vector<std::string> chosen;    // NAME=FILE: mode NAME is another retriever's choice (cli/eval/other_retriever.h)
   int attention_layer = -1;           // of modes gemfilter and snapkv; -1: two fifths of the way up
   bool recall_only = false;           // no answers are generated
+  bool write_samples = false;         // for another retriever, to samples.jsonl in `output`; nothing is asked
 };
 
 absl::Status RunEval(const Settings& settings, const EvalArguments& arguments);

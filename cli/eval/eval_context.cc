@@ -28,6 +28,22 @@ EvalContext ContextOfTokens(const Tokens& tokens, absl::string_view document,
   return context;
 }
 
+EvalContext ContextOfBytes(const Tokenizer& tokenizer, absl::string_view document, absl::Span<const ByteRange> ranges) {
+  const auto encode = [&](absl::string_view text) {
+    return tokenizer.EncodeIds(text, SpecialTokens::kPlainText, TextPosition::kContinued);
+  };
+  EvalContext context;
+  context.document_tokens = static_cast<int>(encode(document).size());
+  for (const ByteRange& range : ranges) {
+    const absl::string_view text = document.substr(range.begin, range.end - range.begin);
+    context.pieces.push_back({.text = std::string(text), .document = "", .ids = encode(text)});
+    context.recalled_tokens += static_cast<int>(context.pieces.back().ids.size());
+  }
+  context.in_prompt.assign(ranges.begin(), ranges.end());
+  context.recalled = context.in_prompt;
+  return context;
+}
+
 EvalContext WindowContext(const Tokens& tokens, absl::string_view document, int budget) {
   const size_t n = tokens.ids.size(), wanted = static_cast<size_t>(budget);
   const size_t first = std::min({n, kWindowSinks, wanted / 2}), last = std::min(n - first, wanted - first);

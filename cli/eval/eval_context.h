@@ -30,6 +30,9 @@ struct EvalContext {
 EvalContext ContextOfTokens(const Tokens& tokens, absl::string_view document,
                             absl::Span<const std::pair<size_t, size_t>> ranges);
 
+// Bytes `ranges` of `document`, ascending, each as text of its own: a token across a range's end is another one here.
+EvalContext ContextOfBytes(const Tokenizer& tokenizer, absl::string_view document, absl::Span<const ByteRange> ranges);
+
 // The first tokens and the last, `budget` together.
 EvalContext WindowContext(const Tokens& tokens, absl::string_view document, int budget);
 

@@ -105,7 +105,7 @@ absl::StatusOr<std::unique_ptr<Evaluator>> Evaluator::Open(const Settings& setti
   ILRE_ASSIGN_OR_RETURN(evaluator->chat_, MakeChatTemplate(*model.tokenizer));
   evaluator->generator_ = std::make_unique<Generator>(*model.decoder, *model.tokenizer);
   for (const std::string& mode : modes) {
-    if (!Retrieves(mode)) continue;
+    if (!Retrieves(mode) || options.chosen.count(mode) > 0) continue;
     const auto other = compared.find(mode);
     RetrievalProfile profile = other == compared.end() ? model.retrieval->profile() : other->second;
     if (other != compared.end()) {
@@ -181,6 +181,10 @@ absl::StatusOr<absl::optional<EvalContext>> Evaluator::SelectTokens(const Sample
 
 absl::StatusOr<absl::optional<EvalContext>> Evaluator::Choose(const Sample& sample, const std::string& mode,
                                                               int budget) {
+  if (const auto other = options_.chosen.find(mode); other != options_.chosen.end()) {
+    ILRE_ASSIGN_OR_RETURN(const std::vector<ByteRange> ranges, other->second.Of(sample, budget));
+    return absl::optional<EvalContext>(ContextOfBytes(*model_.tokenizer, sample.document, ranges));
+  }
   if (Retrieves(mode)) {
     ILRE_ASSIGN_OR_RETURN(EvalContext context, Recall(sample, *models_.at(mode), budget));
     return absl::optional<EvalContext>(std::move(context));

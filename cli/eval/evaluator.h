@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/optional.h"
 #include "cli/eval/eval_context.h"
+#include "cli/eval/other_retriever.h"
 #include "cli/eval/result_log.h"
 #include "cli/eval/sample.h"
 #include "cli/eval/token_selection.h"
@@ -24,13 +25,14 @@ namespace ilre::cli {
 // words alone, over the same segments and with the same cut of the prompt; "full" the whole document, where it fits the
 // model's context; "window" the first tokens and the last; "gemfilter" and "snapkv" the tokens that these choose at one
 // layer (cli/eval/token_selection.h), where the whole document fits the model's context: behind it, their positions
-// mean nothing to the model. Further modes are other profiles, by names of the caller's.
+// mean nothing to the model. Further modes, by names of the caller's, are other profiles and other retrievers.
 const std::vector<std::string>& EvalModes();
 // Of the last two: those that depend on the attention layer.
 bool SelectsTokens(const std::string& mode);
 
 struct EvaluatorOptions {
   std::map<std::string, std::string> compared;  // modes that are other profiles, and their files
+  std::map<std::string, ChosenRanges> chosen;   // modes whose text other retrievers chose
   bool answers = true;                          // false: only what is recalled is measured
   int attention_layer = -1;                     // of modes "gemfilter" and "snapkv"; -1: two fifths of the way up
 };
@@ -38,7 +40,7 @@ struct EvaluatorOptions {
 // Not thread-safe. Keeps the last document it was asked about ingested, in a folder of its own that is gone with it.
 class Evaluator {
  public:
-  // `modes` are those that will be asked for, of EvalModes() and options.compared. Errors: those of loading, naming the
+  // `modes` are those that will be asked for, of EvalModes() and options. Errors: those of loading, naming the
   // file.
   static absl::StatusOr<std::unique_ptr<Evaluator>> Open(const Settings& settings,
                                                          const std::vector<std::string>& modes,
@@ -49,6 +51,7 @@ class Evaluator {
   absl::StatusOr<absl::optional<EvalResult>> Evaluate(const Sample& sample, const std::string& mode, int budget);
 
   const Tokenizer& tokenizer() const { return *model_.tokenizer; }
+  const RetrievalProfile& profile() const { return model_.retrieval->profile(); }
   const std::string& model_fingerprint() const { return model_.checkpoint->fingerprint(); }
   // Of the model, of what is stored of a document, and of what is measured.
   std::string Fingerprint() const;

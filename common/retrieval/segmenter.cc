@@ -109,4 +109,14 @@ bool Segmenter::StartsSegment(absl::string_view token_bytes) {
   return starts;
 }
 
+std::vector<int64_t> SegmentBegins(absl::string_view text, absl::Span<const uint32_t> token_ends, Segmenter segmenter) {
+  std::vector<int64_t> begins;
+  uint32_t begin = 0;
+  for (size_t i = 0; i < token_ends.size(); ++i) {
+    if (segmenter.StartsSegment(text.substr(begin, token_ends[i] - begin))) begins.push_back(static_cast<int64_t>(i));
+    begin = token_ends[i];
+  }
+  return begins;
+}
+
 }  // namespace ilre

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 
 namespace ilre {
 
@@ -49,5 +51,8 @@ class Segmenter {
   uint32_t max_segment_, max_indented_;
   State state_;
 };
+
+// The tokens of `text` that start segments. token_ends: [tokens] the byte after each.
+std::vector<int64_t> SegmentBegins(absl::string_view text, absl::Span<const uint32_t> token_ends, Segmenter segmenter);
 
 }  // namespace ilre

@@ -99,6 +99,37 @@ class EvalTest(unittest.TestCase):
             self.assertEqual(changed.returncode, 1)
             self.assertIn("mode other was begun with", changed.stderr)
 
+    def test_another_retriever_is_a_mode_of_its_own(self) -> None:
+        arguments = ["eval", "--output", "chosen", *self.inputs, "--lengths", "2048", "--samples", "2", "--tasks", "niah_single_1,qa_1", "--budget", "64", "--recall-only"]  # fmt: skip
+        written = self.ilre.run(*arguments, "--write-samples")
+        self.assertEqual((written.returncode, written.stdout), (0, ""), written.stderr)
+        samples = [json.loads(line) for line in (self.ilre.folder / "chosen/samples.jsonl").open(encoding="utf-8")]
+        self.assertEqual(len(samples), 4)
+
+        def ranges(sample: dict[str, object], all_of_it: bool) -> str:
+            key = {name: sample[name] for name in ("task", "length", "index")}
+            bounds = [segment[:2] for segment in sample["segments"]] if all_of_it else []
+            return json.dumps({**key, "budget": 64, "ranges": bounds}) + "\n"
+
+        whole = self.ilre.file("whole.jsonl", "".join(ranges(sample, True) for sample in samples))
+        nothing = self.ilre.file("nothing.jsonl", "".join(ranges(sample, False) for sample in samples))
+        more = ["--chosen", f"whole={whole}", "--chosen", f"nothing={nothing}"]
+        result = self.ilre.run(*arguments, *more)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        results = self.results("chosen")
+        self.assertEqual([r["mode"] for r in results].count("default"), 4)
+        for r in results:
+            if r["mode"] != "default":
+                self.assertEqual(r["needles"], 1 if r["mode"] == "whole" else 0)
+                self.assertEqual(r["context_tokens"] > 1500, r["mode"] == "whole")
+        self.ilre.file("nothing.jsonl", ranges(samples[0], False))
+        changed = self.ilre.run(*arguments, *more)
+        self.assertEqual(changed.returncode, 1)
+        self.assertIn("mode nothing was begun with", changed.stderr)
+        missing = self.ilre.run(*arguments, "--chosen", f"other={nothing}")
+        self.assertEqual(missing.returncode, 1)
+        self.assertIn("nothing.jsonl has no ranges of task qa_1, length 2048, index 0, budget 64", missing.stderr)
+
     def test_a_collection_is_asked_as_its_text_is(self) -> None:
         arguments = [*self.inputs, "--squad-tokens", "6000", "--holdout", "0.5", "--budget", "100,300", "--recall-only", "--modes", "bm25"]  # fmt: skip
         for output, more in (("one", []), ("several", ["--collection"])):
@@ -162,7 +193,7 @@ class EvalTest(unittest.TestCase):
     def test_wrong_use(self) -> None:
         hotpot = self.ilre.file("hotpot.json", '[{"question": "Who?", "answer": "she", "context": []}]')
         for arguments, message in (
-            (["--lengths", "4096", "--modes", "magic"], "no mode magic, nor --compare magic=PROFILE.json"),
+            (["--lengths", "4096", "--modes", "magic"], "no mode magic, nor --compare or --chosen magic=FILE"),
             (["--lengths", "4096", "--tasks", "niah"], "no task niah"),
             ([], "nothing to do"),
             (["--lengths", "4096", "--prose", "/nowhere"], "/nowhere"),
@@ -174,6 +205,8 @@ class EvalTest(unittest.TestCase):
             (["--lengths", "4096", "--hotpot", hotpot, *self.inputs], "hotpot.json is not a HotpotQA-format file: entry 1"),
             (["--lengths", "4096", "--compare", "deep"], "deep is not NAME=PROFILE.json"),
             (["--lengths", "4096", "--compare", "bm25=a.json"], "there is a mode bm25"),
+            (["--lengths", "4096", "--compare", "a=a.json", "--chosen", "a=b"], "--chosen a=b: there is a mode a"),
+            (["--lengths", "4096", "--chosen", "a=/nowhere.jsonl", *self.inputs], "cannot open /nowhere.jsonl"),
             (["--lengths", "4096", "--compare", "a=a.json", "--modes", "full"], "a is not among the modes"),
             (["--lengths", "4096", "--compare", "a=/nowhere.json", *self.inputs], "/nowhere.json"),
         ):
