@@ -4,6 +4,9 @@
 // does not show it, but would replay it when it next opens, and a commit that was refused would come to life. So the
 // log's size before each write is noted, and after a failure everything beyond it is cut off before RocksDB opens
 // again. This is right because writes go one at a time: beyond that size there is nothing that was acknowledged.
+//
+// It takes a disk that can be written again. A process that ends before, on a disk that fails from the moment at which
+// the record was synced and its folder was to be, may find that one write made when it opens the store again.
 #pragma once
 
 #include <cstdint>

@@ -43,9 +43,6 @@ class Workload {
 
   const ExpectedStore& expected() const { return expected_; }
   int num_failed() const { return num_failed_; }
-  // What the store would hold had the last write that failed been made. Empty where none failed.
-  const std::vector<ExpectedStore>& had_it_been_made() const { return had_it_been_made_; }
-  void ForgetFailures() { had_it_been_made_.clear(); }
 
  private:
   using Name = std::pair<std::string, std::string>;
@@ -66,7 +63,6 @@ class Workload {
   ExpectedStore expected_;
   bool may_fail_ = false;
   int num_failed_ = 0;
-  std::vector<ExpectedStore> had_it_been_made_;
 };
 
 }  // namespace ilre
