@@ -225,6 +225,19 @@ absl::Status LogModes(const Modes& modes, const Evaluator& evaluator, ResultLog*
   return absl::OkStatus();
 }
 
+// That other retrievers chose of all that is to be asked: said before anything is, not hours later.
+absl::Status CheckChosen(const EvalArguments& arguments, const std::map<std::string, ChosenRanges>& chosen,
+                         const std::vector<Job>& jobs) {
+  for (const auto& [mode, ranges] : chosen) {
+    for (const Job& job : jobs) {
+      for (const int budget : arguments.budgets) {
+        ILRE_RETURN_IF_ERROR(ranges.Check(job.task, job.length, job.index, budget));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
 // Writes the samples for another retriever, and leaves no file where that fails.
 absl::Status WriteSamples(const std::vector<Job>& jobs, const Evaluator& evaluator, const std::string& path) {
   const std::string unfinished = path + ".part";
@@ -303,6 +316,7 @@ absl::Status RunEval(const Settings& settings, const EvalArguments& arguments) {
   }
   const std::vector<Job> jobs = PlanJobs(arguments, inputs, sources, evaluator->tokenizer());
   if (arguments.write_samples) return WriteSamples(jobs, *evaluator, absl::StrCat(arguments.output, "/samples.jsonl"));
+  ILRE_RETURN_IF_ERROR(CheckChosen(arguments, options.chosen, jobs));
   ILRE_ASSIGN_OR_RETURN(const std::string log_settings, LogSettings(settings, arguments, *evaluator));
   ILRE_ASSIGN_OR_RETURN(const auto log,
                         ResultLog::Open(absl::StrCat(arguments.output, "/results.jsonl"), log_settings));

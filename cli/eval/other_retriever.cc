@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/json_output.h"
 #include "common/base/errors.h"
+#include "common/base/status_macros.h"
 #include "common/retrieval/segmenter.h"
 
 namespace ilre::cli {
@@ -14,6 +15,10 @@ namespace {
 
 std::string KeyOf(const std::string& task, int64_t length, int64_t index, int64_t budget) {
   return absl::StrCat(task, " ", length, " ", index, " ", budget);
+}
+
+std::string NameOf(const std::string& task, int length, int index, int budget) {
+  return absl::StrCat("task ", task, ", length ", length, ", index ", index, ", budget ", budget);
 }
 
 bool ReadNumber(const Json& json, const char* field, int64_t* number) {
@@ -88,21 +93,21 @@ absl::StatusOr<ChosenRanges> ChosenRanges::Read(const std::string& path) {
   return chosen;
 }
 
+absl::Status ChosenRanges::Check(const std::string& task, int length, int index, int budget) const {
+  if (ranges_.count(KeyOf(task, length, index, budget)) > 0) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kNotFound, "NO_RANGES",
+                   absl::StrCat(path_, " has no ranges of ", NameOf(task, length, index, budget)));
+}
+
 absl::StatusOr<std::vector<ByteRange>> ChosenRanges::Of(const Sample& sample, int budget) const {
-  const auto found = ranges_.find(KeyOf(sample.task, sample.length, sample.index, budget));
-  const auto sample_name = [&] {
-    return absl::StrCat("task ", sample.task, ", length ", sample.length, ", index ", sample.index, ", budget ",
-                        budget);
-  };
-  if (found == ranges_.end()) {
-    return MakeError(absl::StatusCode::kNotFound, "NO_RANGES",
-                     absl::StrCat(path_, " has no ranges of ", sample_name()));
+  ILRE_RETURN_IF_ERROR(Check(sample.task, sample.length, sample.index, budget));
+  const std::vector<ByteRange>& ranges = ranges_.at(KeyOf(sample.task, sample.length, sample.index, budget));
+  if (!ranges.empty() && ranges.back().end > sample.document.size()) {
+    return errors::InvalidArgument(absl::StrCat(path_, ": ", NameOf(sample.task, sample.length, sample.index, budget),
+                                                ": byte ", ranges.back().end, " of a document of ",
+                                                sample.document.size()));
   }
-  if (!found->second.empty() && found->second.back().end > sample.document.size()) {
-    return errors::InvalidArgument(absl::StrCat(path_, ": ", sample_name(), ": byte ", found->second.back().end,
-                                                " of a document of ", sample.document.size()));
-  }
-  return found->second;
+  return ranges;
 }
 
 }  // namespace ilre::cli

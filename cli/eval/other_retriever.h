@@ -24,8 +24,9 @@ class ChosenRanges {
   // empty, ascending and apart. Errors: INVALID_ARGUMENT naming the line for what is not that, or stands there twice.
   static absl::StatusOr<ChosenRanges> Read(const std::string& path);
 
-  // Errors: NOT_FOUND naming the sample where the file has none of it; INVALID_ARGUMENT naming it where they go beyond
-  // its document.
+  // NOT_FOUND naming the sample where the file has none of it.
+  absl::Status Check(const std::string& task, int length, int index, int budget) const;
+  // Errors: those of Check; INVALID_ARGUMENT naming the sample where they go beyond its document.
   absl::StatusOr<std::vector<ByteRange>> Of(const Sample& sample, int budget) const;
 
  private:

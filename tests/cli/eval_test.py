@@ -122,13 +122,16 @@ class EvalTest(unittest.TestCase):
             if r["mode"] != "default":
                 self.assertEqual(r["needles"], 1 if r["mode"] == "whole" else 0)
                 self.assertEqual(r["context_tokens"] > 1500, r["mode"] == "whole")
-        self.ilre.file("nothing.jsonl", ranges(samples[0], False))
+        self.ilre.file("nothing.jsonl", "".join(ranges(sample, True) for sample in samples))
         changed = self.ilre.run(*arguments, *more)
         self.assertEqual(changed.returncode, 1)
         self.assertIn("mode nothing was begun with", changed.stderr)
-        missing = self.ilre.run(*arguments, "--chosen", f"other={nothing}")
+        # Of one sample alone: nothing is asked.
+        one = self.ilre.file("one.jsonl", ranges(samples[0], False))
+        missing = self.ilre.run(*(a.replace("chosen", "missing") for a in arguments), "--chosen", f"other={one}")
+        self.assertFalse((self.ilre.folder / "missing/results.jsonl").exists())
         self.assertEqual(missing.returncode, 1)
-        self.assertIn("nothing.jsonl has no ranges of task qa_1, length 2048, index 0, budget 64", missing.stderr)
+        self.assertIn("one.jsonl has no ranges of task qa_1, length 2048, index 0, budget 64", missing.stderr)
 
     def test_a_collection_is_asked_as_its_text_is(self) -> None:
         arguments = [*self.inputs, "--squad-tokens", "6000", "--holdout", "0.5", "--budget", "100,300", "--recall-only", "--modes", "bm25"]  # fmt: skip
