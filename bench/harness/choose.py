@@ -25,13 +25,8 @@ def segments_of(sample: dict[str, Any]) -> list[squad.Segment]:
 
 
 def choice(sample: dict[str, Any], budget: int, segments: Sequence[squad.Segment]) -> str:
-    """A line for `ilre eval --chosen`. Segments that stand side by side are one range."""
-    ranges: list[list[int]] = []
-    for segment in segments:
-        if ranges and ranges[-1][1] == segment.byte_begin:
-            ranges[-1][1] = segment.byte_end
-        else:
-            ranges.append([segment.byte_begin, segment.byte_end])
+    """A line for `ilre eval --chosen`."""
+    ranges = [[segment.byte_begin, segment.byte_end] for segment in segments]
     key = {name: sample[name] for name in ("task", "length", "index")}
     return json.dumps({**key, "budget": budget, "ranges": ranges}) + "\n"
 

@@ -173,7 +173,6 @@ class ChooseTest(unittest.TestCase):
             self.assertEqual([line[name] for name in ("task", "length", "index", "budget")], ["qa_1", 512, 7, 64])
             return line["ranges"]
 
-        self.assertEqual(ranges(segments[:2]), [[0, ends[1]]], "side by side")
         self.assertEqual(ranges(segments[::2]), [[0, ends[0]], [ends[1], ends[2]]])
         self.assertEqual(ranges([]), [])
 

@@ -238,7 +238,7 @@ absl::Status CheckChosen(const EvalArguments& arguments, const std::map<std::str
   return absl::OkStatus();
 }
 
-// Writes the samples for another retriever, and leaves no file where that fails.
+// Writes the samples for another retriever; they have their name only when all are written.
 absl::Status WriteSamples(const std::vector<Job>& jobs, const Evaluator& evaluator, const std::string& path) {
   const std::string unfinished = path + ".part";
   std::ofstream file(unfinished, std::ios::binary | std::ios::trunc);

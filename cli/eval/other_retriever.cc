@@ -34,7 +34,11 @@ bool ReadRanges(const Json& json, std::vector<ByteRange>* ranges) {
     if (!range[0].is_number_unsigned() || !range[1].is_number_unsigned()) return false;
     const ByteRange read = {range[0].get<uint64_t>(), range[1].get<uint64_t>()};
     if (read.begin >= read.end || (!ranges->empty() && read.begin < ranges->back().end)) return false;
-    ranges->push_back(read);
+    if (!ranges->empty() && read.begin == ranges->back().end) {  // nothing is left out between them
+      ranges->back().end = read.end;
+    } else {
+      ranges->push_back(read);
+    }
   }
   return true;
 }

@@ -21,7 +21,8 @@ std::string SampleLine(const Sample& sample, const Tokenizer& tokenizer, const R
 class ChosenRanges {
  public:
   // Lines of JSON {"task", "length", "index", "budget", "ranges": [[first byte, byte after the last], ...]}, ranges not
-  // empty, ascending and apart. Errors: INVALID_ARGUMENT naming the line for what is not that, or stands there twice.
+  // empty, ascending and apart; those that touch become one. Errors: INVALID_ARGUMENT naming the line for what is not
+  // that, or stands there twice.
   static absl::StatusOr<ChosenRanges> Read(const std::string& path);
 
   // NOT_FOUND naming the sample where the file has none of it.
