@@ -12,7 +12,7 @@ import unittest
 import zlib
 from typing import Any, Callable
 
-from harness import answers, choose, comparison, folds, ilre, kill, kinds, needles, paraphrases, pieces, report, rivals, squad, tasks
+from harness import answers, choose, comparison, folds, ilre, kill, kinds, needles, paired, paraphrases, pieces, report, rivals, squad, tasks
 
 PROSE = [f"Sentence number {i} of a long and quiet story ends here." for i in range(500)]
 
@@ -175,6 +175,21 @@ class ChooseTest(unittest.TestCase):
 
         self.assertEqual(ranges(segments[::2]), [[0, ends[0]], [ends[1], ends[2]]])
         self.assertEqual(ranges([]), [])
+
+
+class PairedTest(unittest.TestCase):
+    def test_samples_of_both_are_compared(self) -> None:
+        def line(mode: str, task: str, index: int, score: float, budget: int = 64) -> str:
+            result = {"task": task, "mode": mode, "length": 512, "index": index, "budget": budget, "score": score}
+            return json.dumps(result) + "\n"
+
+        with tempfile.TemporaryDirectory() as folder:
+            lines = ["{}\n", line("a", "vt", 0, 1), line("a", "vt", 1, 0.5), line("a", "cwe", 0, 1), line("b", "vt", 1, 0.75)]
+            lines += [line("b", "cwe", 0, 0), line("b", "vt", 0, 0, budget=128), line("b", "fwe", 0, 0)]
+            (pathlib.Path(folder) / "results.jsonl").write_text("".join(lines), encoding="utf-8")
+            one, other = (paired.read(f"{folder}:{mode}:64") for mode in "ab")
+        self.assertEqual(paired.differences(one, other, []), {512: [[1.0], [-0.25]]})
+        self.assertEqual(paired.differences(one, other, ["cwe"]), {512: [[-0.25]]})
 
 
 class RivalsTest(unittest.TestCase):

@@ -109,6 +109,16 @@ def bootstrap_interval(
     seed: int = 1,
 ) -> tuple[float, float]:
     """95% interval of a statistic by the percentile bootstrap (Efron, "Bootstrap methods", 1979)."""
+    return interval_of_means([values], lambda drawn: statistic(drawn[0]), rounds, seed)
+
+
+def interval_of_means(
+    groups: Sequence[Sequence[Any]],
+    statistic: Callable[[Sequence[Sequence[Any]]], float] = lambda drawn: statistics.fmean(map(statistics.fmean, drawn)),
+    rounds: int = 2000,
+    seed: int = 1,
+) -> tuple[float, float]:
+    """The same where values are drawn within groups, such as tasks: by itself of the mean of their means."""
     rng = random.Random(seed)
-    drawn = sorted(statistic(rng.choices(values, k=len(values))) for _ in range(rounds))
+    drawn = sorted(statistic([rng.choices(group, k=len(group)) for group in groups]) for _ in range(rounds))
     return rounded(drawn[int(rounds * 0.025)]), rounded(drawn[int(rounds * 0.975) - 1])
